@@ -1,0 +1,259 @@
+package codec
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/revocast/revocast/events"
+)
+
+// Bounds on what one event may hold.
+const (
+	maxID        = 512  // issuer, sub, jti, sid, client_id, kid
+	maxText      = 256  // names, reasons
+	maxScope     = 4096 // the scope string
+	maxList      = 64   // audiences, roles, amr
+	maxCuts      = 512  // standing wide revocations of one id
+	maxRotations = 8    // superseded generations inside the grace window
+	maxBlob      = 8192 // JWKs
+)
+
+// Bounds on times: seconds between 1970 and 9999.
+const maxUnix = 253402300799
+
+type checker struct{ err error }
+
+func (c *checker) fail(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+	}
+}
+
+// text bounds a string and refuses control characters, which have no place in an
+// id and would be carried into headers, logs and subjects.
+func (c *checker) text(name, s string, atMost int) {
+	if len(s) > atMost {
+		c.fail("%s has %d bytes, at most %d", name, len(s), atMost)
+		return
+	}
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] == 0x7f {
+			c.fail("%s contains a control character", name)
+			return
+		}
+	}
+}
+
+func (c *checker) required(name, s string, atMost int) {
+	if s == "" {
+		c.fail("%s is missing", name)
+		return
+	}
+	c.text(name, s, atMost)
+}
+
+func (c *checker) list(name string, l []string) {
+	if len(l) > maxList {
+		c.fail("%s has %d members, at most %d", name, len(l), maxList)
+		return
+	}
+	for _, s := range l {
+		c.required(name, s, maxID)
+	}
+}
+
+func (c *checker) uuid(name, s string) {
+	if u, err := uuid.Parse(s); err != nil || u.String() != s {
+		c.fail("%s is no UUID in lower-case text", name)
+	}
+}
+
+func (c *checker) time(name string, t time.Time) {
+	if !t.IsZero() && (t.Unix() < 0 || t.Unix() > maxUnix) {
+		c.fail("%s is out of range", name)
+	}
+}
+
+func (c *checker) position(name string, p events.Position) {
+	if p.Sequence > events.MaxSequence {
+		c.fail("%s is out of range", name)
+	}
+}
+
+func (c *checker) bytes(name string, b []byte, lengths ...int) {
+	for _, n := range lengths {
+		if len(b) == n {
+			return
+		}
+	}
+	c.fail("%s has %d bytes", name, len(b))
+}
+
+func validate(e events.Envelope) error {
+	c := &checker{}
+	c.uuid("event id", string(e.ID))
+	c.time("event time", e.At)
+	switch v := e.Event.(type) {
+	case events.SessionStarted:
+		c.session(v.Session)
+		if v.Session.Ended != nil {
+			c.fail("a session that starts has ended")
+		}
+	case events.SessionRefreshed:
+		c.session(v.Session)
+		if v.Session.Ended != nil {
+			c.fail("a session that is refreshed has ended")
+		}
+	case events.SessionRevoked:
+		c.session(v.Session)
+		if v.Session.Ended == nil {
+			c.fail("a revoked session has not ended")
+		}
+	case events.Revoked:
+		c.revocation(v.Revocation)
+	case events.CutsRecorded:
+		c.cuts(v.Cuts)
+	case events.Lifted:
+		c.lift(v.Lift)
+	case events.UserRegistered:
+		c.user(v.User)
+	case events.PasswordChanged:
+		c.user(v.User)
+	case events.KeyAdded:
+		c.key(v.Key)
+	case events.KeyRetired:
+		c.key(v.Key)
+	case events.Heartbeat:
+		c.required("epoch", string(v.Epoch), maxText)
+	case events.BarrierPassed:
+	case events.Unknown:
+	case nil:
+		c.fail("no event in the envelope")
+	}
+	return c.err
+}
+
+func (c *checker) revocation(r events.Revocation) {
+	c.uuid("revocation id", string(r.ID))
+	c.required("issuer", string(r.Issuer), maxID)
+	switch r.Kind {
+	case events.KindToken, events.KindSession, events.KindSubject, events.KindClient, events.KindKey:
+		c.required("target", r.Target, maxID)
+	case events.KindAll:
+		if r.Target != "" {
+			c.fail("a revocation of everything names a target")
+		}
+	case events.KindUnknown:
+		c.fail("kind of revocation is missing")
+	default:
+		c.fail("kind of revocation %d", r.Kind)
+	}
+	if !r.Kind.Wide() && (!r.Cut.IsZero() || !r.CutTime.IsZero() || r.Scope != events.ScopeSessions) {
+		c.fail("a %s revocation has a cut", r.Kind)
+	}
+	if r.Scope > events.ScopeAccessTokens {
+		c.fail("scope of revocation %d", r.Scope)
+	}
+	if r.Except != "" && r.Kind != events.KindSubject {
+		c.fail("a %s revocation excepts a session", r.Kind)
+	}
+	c.text("excepted session", string(r.Except), maxID)
+	c.required("reason", string(r.Reason), maxText)
+	c.initiator(r.By)
+	c.position("cut", r.Cut)
+	c.time("cut time", r.CutTime)
+	if r.Until.IsZero() {
+		c.fail("a revocation has no expiry")
+	}
+	c.time("expiry", r.Until)
+}
+
+func (c *checker) cuts(cuts []events.Revocation) {
+	if len(cuts) == 0 || len(cuts) > maxCuts {
+		c.fail("%d cuts, between 1 and %d", len(cuts), maxCuts)
+		return
+	}
+	for _, r := range cuts {
+		c.revocation(r)
+		if !r.Kind.Wide() {
+			c.fail("a %s revocation among cuts", r.Kind)
+		}
+	}
+}
+
+func (c *checker) lift(l events.Lift) {
+	c.uuid("revocation id", string(l.RevocationID))
+	c.required("issuer", string(l.Issuer), maxID)
+	if l.Kind == events.KindUnknown || l.Kind > events.KindAll {
+		c.fail("kind of revocation %d", l.Kind)
+	}
+	c.text("target", l.Target, maxID)
+	if l.Until.IsZero() {
+		c.fail("a lift has no expiry")
+	}
+	c.time("expiry", l.Until)
+	c.bytes("signature", l.Signature, 64)
+}
+
+func (c *checker) initiator(i events.Initiator) {
+	c.required("initiator role", i.Role, maxText)
+	c.text("initiator name", i.Name, maxText)
+}
+
+func (c *checker) session(s events.Session) {
+	c.uuid("session id", string(s.ID))
+	c.required("issuer", string(s.Issuer), maxID)
+	c.required("subject", string(s.Subject), maxID)
+	c.required("client", string(s.Client), maxID)
+	c.text("scope", s.Scope, maxScope)
+	c.list("audience", s.Audience)
+	c.position("beginning", s.Began)
+	c.bytes("salt", s.Salt, 32)
+	if len(s.Rotations) > maxRotations {
+		c.fail("%d rotations, at most %d", len(s.Rotations), maxRotations)
+	}
+	for _, r := range s.Rotations {
+		if r.Generation >= s.Generation {
+			c.fail("generation %d superseded before it was current", r.Generation)
+		}
+		c.time("rotation time", r.At)
+	}
+	c.required("refresh key id", string(s.KeyID), maxID)
+	c.text("device id", s.DeviceID, maxText)
+	c.text("device name", s.DeviceName, maxText)
+	c.bytes("device secret hash", s.DeviceSecretHash, 0, 32)
+	c.text("acr", s.ACR, maxText)
+	c.list("amr", s.AMR)
+	if s.IdleLimit < 0 {
+		c.fail("idle limit is negative")
+	}
+	c.time("authentication time", s.AuthTime)
+	c.time("mint time", s.MintedAt)
+	c.time("access expiry", s.AccessExpires)
+	c.time("absolute expiry", s.AbsoluteExpires)
+	c.time("deadline", s.Deadline)
+	if s.Ended != nil {
+		c.uuid("revocation id", string(s.Ended.RevocationID))
+		c.required("reason", string(s.Ended.Reason), maxText)
+		c.initiator(s.Ended.By)
+		c.time("ending time", s.Ended.At)
+	}
+}
+
+func (c *checker) user(u events.User) {
+	c.required("subject", string(u.Subject), maxID)
+	c.required("username", u.Username, maxText)
+	c.required("password hash", u.PasswordHash, maxID)
+	c.list("roles", u.Roles)
+}
+
+func (c *checker) key(k events.Key) {
+	c.required("key id", string(k.ID), maxID)
+	c.required("algorithm", k.Algorithm, maxText)
+	if len(k.JWK) == 0 || len(k.JWK) > maxBlob {
+		c.fail("key of %d bytes", len(k.JWK))
+	}
+	c.bytes("signature", k.Signature, 0, 64)
+}

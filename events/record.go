@@ -1,0 +1,36 @@
+package events
+
+import "time"
+
+// Record is an envelope as a log gave it back, with what only the log knows.
+type Record struct {
+	// Subject is the full NATS subject.
+	Subject string
+	// Position is the record's place; it orders records whatever clocks say.
+	Position Position
+	// Time is the broker's timestamp: the one clock by which windows are judged.
+	Time     time.Time
+	Envelope Envelope
+}
+
+// Append is one conditional write to the journal.
+type Append struct {
+	// Subject is where the event goes, fully written out.
+	Subject string
+	// Envelope's ID makes the write recognisable when its answer is lost.
+	Envelope Envelope
+	// After is the sequence of the last message that the writer knows on
+	// Subject (or on Guard); zero claims that there is none.
+	After uint64
+	// Guard, if set, is the wildcard whose last message After speaks about. It
+	// orders only writers that use the identical string.
+	Guard string
+	// Unguarded makes the write unconditional (barriers); After and Guard must
+	// then be empty.
+	Unguarded bool
+	// TTL is how long the log must keep the message, rounded up to seconds;
+	// zero keeps it for ever.
+	TTL time.Duration
+	// Rollup replaces every earlier message of Subject by this one.
+	Rollup bool
+}

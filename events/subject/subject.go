@@ -1,0 +1,181 @@
+// Package subject is the grammar of Revocast's NATS subjects: how they are
+// built, how they are read back, and what the streams are called.
+//
+//	revocast.<realm>.journal.session.<subject-key>.<sid>
+//	revocast.<realm>.journal.user.<subject-key>
+//	revocast.<realm>.journal.cut.<kind>.<subject-key>
+//	revocast.<realm>.journal.key.<kid>
+//	revocast.<realm>.journal.barrier
+//	revocast.<realm>.feed.<kind>.<shard>       token session subject client key all
+//	revocast.<realm>.feed.lift.<shard>
+//	revocast.<realm>.feed.keys                 signing keys, signed by the root
+//	revocast.<realm>.feed.heartbeat            published by the server itself
+//	revocast.<realm>.feed.schedule             the message that makes it do so
+//	revocast.<realm>.live.>                    the feed, republished
+//	revocast.<realm>.audit.>                   both, kept for the audit
+//	revocast.<realm>.report.<sidecar>          applied positions
+//
+// Invariants:
+//
+//   - Every subject this package builds, [Parse] reads back to the same value.
+//   - No id given by a client enters a subject unhashed.
+package subject
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"github.com/revocast/revocast/events"
+)
+
+// FeedShards is the number of subjects each kind of feed entry is spread over.
+// Few, because the server keeps about 0.4 kB for every subject of a stream.
+const FeedShards = 8
+
+// Realm names one tenant of a broker: one set of streams, one root key. Lower-case
+// letters, digits and hyphens, at most 32, beginning with a letter or digit.
+type Realm string
+
+// ParseRealm checks a name given by a human.
+func ParseRealm(s string) (Realm, error) {
+	if s == "" || len(s) > 32 || s[0] == '-' {
+		return "", errRealm(s)
+	}
+	for i := range len(s) {
+		if c := s[i]; c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return "", errRealm(s)
+		}
+	}
+	return Realm(s), nil
+}
+
+func errRealm(s string) error {
+	return fmt.Errorf("realm %q: want 1 to 32 of a-z, 0-9 and '-', not beginning with '-'", s)
+}
+
+func (r Realm) root() string { return "revocast." + string(r) + "." }
+
+func (r Realm) stream(name string) string {
+	return "REVOCAST_" + strings.ToUpper(string(r)) + "_" + name
+}
+
+// JournalStream names the stream that only issuers read.
+func (r Realm) JournalStream() string { return r.stream("JOURNAL") }
+
+// FeedStream names the stream that sidecars follow.
+func (r Realm) FeedStream() string { return r.stream("FEED") }
+
+// AuditStream names the stream that remembers both.
+func (r Realm) AuditStream() string { return r.stream("AUDIT") }
+
+// EventsStream names the copy of the feed that lives in the subscribers' account
+// and outlasts the entries' own expiry.
+func (r Realm) EventsStream() string { return r.stream("EVENTS") }
+
+// Journal matches every journal subject.
+func (r Realm) Journal() string { return r.root() + "journal.>" }
+
+// Feed matches every feed subject.
+func (r Realm) Feed() string { return r.root() + "feed.>" }
+
+// Live matches the republished feed.
+func (r Realm) Live() string { return r.root() + "live.>" }
+
+// LiveHeartbeat is where the republished heartbeat arrives.
+func (r Realm) LiveHeartbeat() string { return r.root() + "live.heartbeat" }
+
+// Audit matches every audit subject.
+func (r Realm) Audit() string { return r.root() + "audit.>" }
+
+// Session is the journal subject of one session.
+func (r Realm) Session(k events.SubjectKey, sid events.SessionID) string {
+	return r.root() + "journal.session." + string(k) + "." + string(sid)
+}
+
+// Sessions matches every session of one subject.
+func (r Realm) Sessions(k events.SubjectKey) string {
+	return r.root() + "journal.session." + string(k) + ".*"
+}
+
+// User is the journal subject of one user.
+func (r Realm) User(k events.SubjectKey) string { return r.root() + "journal.user." + string(k) }
+
+// Users matches every user.
+func (r Realm) Users() string { return r.root() + "journal.user.*" }
+
+// Cut is the journal subject of the wide revocations of one id.
+func (r Realm) Cut(kind events.Kind, k events.SubjectKey) string {
+	return r.root() + "journal.cut." + kind.String() + "." + string(k)
+}
+
+// Key is the journal subject of one signing key.
+func (r Realm) Key(kid events.KeyID) string { return r.root() + "journal.key." + string(kid) }
+
+// Barrier is the journal subject of barrier appends.
+func (r Realm) Barrier() string { return r.root() + "journal.barrier" }
+
+// FeedEntry is the feed subject of a revocation. Its shard follows from the
+// target, so that everything said about one id is said in one order.
+func (r Realm) FeedEntry(kind events.Kind, issuer events.Issuer, target string) string {
+	return r.root() + "feed." + kind.String() + "." + shard(issuer, target)
+}
+
+// FeedLift is the feed subject of a lift.
+func (r Realm) FeedLift(issuer events.Issuer, target string) string {
+	return r.root() + "feed.lift." + shard(issuer, target)
+}
+
+// FeedKeys is the feed subject of signed signing keys.
+func (r Realm) FeedKeys() string { return r.root() + "feed.keys" }
+
+// FeedHeartbeat is the feed subject of the server's heartbeat.
+func (r Realm) FeedHeartbeat() string { return r.root() + "feed.heartbeat" }
+
+// FeedSchedule is the feed subject of the message that schedules it.
+func (r Realm) FeedSchedule() string { return r.root() + "feed.schedule" }
+
+// Report is where one sidecar reports; Reports matches all of them.
+func (r Realm) Report(sidecar string) string { return r.root() + "report." + sidecar }
+
+// Reports matches the reports of every sidecar.
+func (r Realm) Reports() string { return r.root() + "report.*" }
+
+// shard spreads targets evenly; it is not a secret and need not be.
+func shard(issuer events.Issuer, target string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(issuer))
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write([]byte(target))
+	return strconv.FormatUint(uint64(h.Sum32()%FeedShards), 10)
+}
+
+// Keyer turns ids into subject keys under one secret, shared by the issuers of a
+// realm. The zero Keyer panics rather than hash without a key.
+type Keyer struct{ secret []byte }
+
+// NewKeyer keeps a copy of secret, which must have at least 16 bytes.
+func NewKeyer(secret []byte) (Keyer, error) {
+	if len(secret) < 16 {
+		return Keyer{}, errors.New("subject-key secret has fewer than 16 bytes")
+	}
+	return Keyer{secret: append([]byte(nil), secret...)}, nil
+}
+
+// Key hashes an id of the given kind and issuer: HMAC-SHA256 cut to 128 bits.
+func (k Keyer) Key(kind events.Kind, issuer events.Issuer, id string) events.SubjectKey {
+	if len(k.secret) == 0 {
+		panic("subject: zero Keyer")
+	}
+	mac := hmac.New(sha256.New, k.secret)
+	_, _ = mac.Write([]byte{byte(kind)})
+	_, _ = mac.Write([]byte(issuer))
+	_, _ = mac.Write([]byte{0})
+	_, _ = mac.Write([]byte(id))
+	return events.SubjectKey(hex.EncodeToString(mac.Sum(nil)[:16]))
+}
