@@ -31,9 +31,15 @@ type (
 
 	// Revoked denies what its revocation names: the feed's main event.
 	Revoked struct{ Revocation Revocation }
-	// CutsRecorded is the journal's record of the wide revocations in force for
-	// one subject, client, key or for everyone.
-	CutsRecorded struct{ Cuts []Revocation }
+	// CutsRecorded is the journal's record of the revocations in force for one
+	// token, subject, client, key or for everyone: all but a session's, which
+	// are that session's end.
+	CutsRecorded struct {
+		Cuts []Revocation
+		// Deadline is when the broker may forget them: after every session that
+		// existed at the newest cut. Zero: never.
+		Deadline time.Time
+	}
 	// Lifted takes one revocation back. Only with the realm root's signature
 	// does it mean anything, since it allows.
 	Lifted struct{ Lift Lift }
@@ -182,6 +188,9 @@ type Session struct {
 	AuthTime time.Time
 	ACR      string
 	AMR      []string
+	// CredentialVersion is the version of the user's credential that opened the
+	// session.
+	CredentialVersion uint64
 
 	// MintedAt is the `iat` given with the current generation; a replay gives
 	// the same. AccessExpires is the greatest `exp` minted for the session.

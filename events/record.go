@@ -1,6 +1,9 @@
 package events
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Record is an envelope as a log gave it back, with what only the log knows.
 type Record struct {
@@ -34,3 +37,20 @@ type Append struct {
 	// Rollup replaces every earlier message of Subject by this one.
 	Rollup bool
 }
+
+// Conditions every log reports alike. They match with errors.Is.
+var (
+	// ErrConflict says that another append came first: nothing was written, or
+	// what was written has already been followed by something else. Load again
+	// and decide anew.
+	ErrConflict = errors.New("another append came first")
+	// ErrUnavailable says that the log did not answer in time. An append may or
+	// may not have happened; repeating it with the same event id is safe.
+	ErrUnavailable = errors.New("log unavailable")
+	// ErrTooMany says that a load matched more subjects than one answer holds.
+	ErrTooMany = errors.New("too many subjects for one load")
+)
+
+// MaxLoad is how many subjects one load may answer with: what the server allows
+// for one multi_last direct get.
+const MaxLoad = 1024

@@ -38,7 +38,7 @@ func sampleState() events.Session {
 		KeyID:     "r1", DeviceID: "phone", DeviceName: "Alice's phone", DeviceSecretHash: bytes.Repeat([]byte{9}, 32),
 		AuthTime: at, ACR: "urn:example:low", AMR: []string{"pwd"}, MintedAt: at.Add(time.Minute),
 		AccessExpires: at.Add(6 * time.Minute), IdleLimit: 720 * time.Hour, AbsoluteExpires: at.Add(8760 * time.Hour),
-		Deadline: at.Add(721 * time.Hour),
+		Deadline: at.Add(721 * time.Hour), CredentialVersion: 4,
 	}
 }
 
@@ -72,7 +72,7 @@ func samples() map[string]events.Event {
 			ID: sampleRevoke, Kind: events.KindAll, Issuer: "https://id.example",
 			Reason: events.ReasonAdmin, By: events.Initiator{Role: "operator"}, Until: at,
 		}},
-		"cuts_recorded": events.CutsRecorded{Cuts: []events.Revocation{wide}},
+		"cuts_recorded": events.CutsRecorded{Cuts: []events.Revocation{wide}, Deadline: at.Add(time.Hour)},
 		"lifted": events.Lifted{Lift: events.Lift{
 			RevocationID: sampleRevoke, Kind: events.KindSubject, Issuer: "https://id.example", Target: "u-7",
 			Until: at, Signature: bytes.Repeat([]byte{2}, 64),

@@ -27,7 +27,7 @@ func toProto(e events.Envelope) (*eventsv1.Envelope, error) {
 		for i, r := range v.Cuts {
 			cuts[i] = revocationOut(r)
 		}
-		m.Event = &eventsv1.Envelope_CutsRecorded{CutsRecorded: &eventsv1.CutsRecorded{Cuts: cuts}}
+		m.Event = &eventsv1.Envelope_CutsRecorded{CutsRecorded: &eventsv1.CutsRecorded{Cuts: cuts, DeadlineS: unixUp(v.Deadline)}}
 	case events.Lifted:
 		m.Event = &eventsv1.Envelope_Lifted{Lifted: &eventsv1.Lifted{
 			RevocationId: uuidBytes(string(v.Lift.RevocationID)), Kind: eventsv1.Kind(v.Lift.Kind),
@@ -74,7 +74,7 @@ func fromProto(m *eventsv1.Envelope) (events.Event, error) {
 			}
 			cuts = append(cuts, revocationIn(r))
 		}
-		return events.CutsRecorded{Cuts: cuts}, nil
+		return events.CutsRecorded{Cuts: cuts, Deadline: fromUnix(v.CutsRecorded.GetDeadlineS())}, nil
 	case *eventsv1.Envelope_Lifted:
 		l := v.Lifted
 		if l.GetKind() > eventsv1.Kind_KIND_ALL {
@@ -172,7 +172,7 @@ func sessionOut(s events.Session) *eventsv1.Session {
 		DeviceId: s.DeviceID, DeviceName: s.DeviceName, DeviceSecretHash: s.DeviceSecretHash,
 		AuthTimeS: unix(s.AuthTime), Acr: s.ACR, Amr: s.AMR, MintedAtS: unix(s.MintedAt),
 		AccessExpiresS: unixUp(s.AccessExpires), IdleLimitS: int64(s.IdleLimit / time.Second),
-		AbsoluteExpiresS: unix(s.AbsoluteExpires), DeadlineS: unixUp(s.Deadline),
+		AbsoluteExpiresS: unix(s.AbsoluteExpires), DeadlineS: unixUp(s.Deadline), CredentialVersion: s.CredentialVersion,
 	}
 	if !s.Began.IsZero() {
 		m.Began = positionOut(s.Began)
@@ -198,6 +198,7 @@ func sessionIn(m *eventsv1.Session) events.Session {
 		AuthTime: fromUnix(m.GetAuthTimeS()), ACR: m.GetAcr(), AMR: m.GetAmr(), MintedAt: fromUnix(m.GetMintedAtS()),
 		AccessExpires: fromUnix(m.GetAccessExpiresS()), IdleLimit: seconds(m.GetIdleLimitS()),
 		AbsoluteExpires: fromUnix(m.GetAbsoluteExpiresS()), Deadline: fromUnix(m.GetDeadlineS()),
+		CredentialVersion: m.GetCredentialVersion(),
 	}
 	for _, r := range m.GetRotations() {
 		if len(s.Rotations) > maxRotations {

@@ -115,6 +115,7 @@ func validate(e events.Envelope) error {
 		c.revocation(v.Revocation)
 	case events.CutsRecorded:
 		c.cuts(v.Cuts)
+		c.time("deadline", v.Deadline)
 	case events.Lifted:
 		c.lift(v.Lift)
 	case events.UserRegistered:
@@ -177,8 +178,8 @@ func (c *checker) cuts(cuts []events.Revocation) {
 	}
 	for _, r := range cuts {
 		c.revocation(r)
-		if !r.Kind.Wide() {
-			c.fail("a %s revocation among cuts", r.Kind)
+		if r.Kind == events.KindSession {
+			c.fail("a session's revocation among cuts")
 		}
 	}
 }

@@ -104,7 +104,7 @@ func parseJournal(t []string) Place {
 	case len(t) == 2 && t[0] == "user" && validKey(t[1]):
 		return User{Key: events.SubjectKey(t[1])}
 	case len(t) == 3 && t[0] == "cut" && validKey(t[2]):
-		if kind, err := events.ParseKind(t[1]); err == nil && kind.Wide() {
+		if kind, err := events.ParseKind(t[1]); err == nil && kind != events.KindSession {
 			return Cut{Kind: kind, Key: events.SubjectKey(t[2])}
 		}
 	case len(t) == 2 && t[0] == "key" && validName(t[1]):

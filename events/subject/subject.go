@@ -11,6 +11,8 @@
 //	revocast.<realm>.feed.keys                 signing keys, signed by the root
 //	revocast.<realm>.feed.heartbeat            published by the server itself
 //	revocast.<realm>.feed.schedule             the message that makes it do so
+//	revocast.<realm>.pulse.schedule            the same in a stream of its own
+//	revocast.<realm>.pulse.beat                what that makes the server publish
 //	revocast.<realm>.live.>                    the feed, republished
 //	revocast.<realm>.audit.>                   both, kept for the audit
 //	revocast.<realm>.report.<sidecar>          applied positions
@@ -78,6 +80,16 @@ func (r Realm) AuditStream() string { return r.stream("AUDIT") }
 // and outlasts the entries' own expiry.
 func (r Realm) EventsStream() string { return r.stream("EVENTS") }
 
+// PulseStream names the stream in which the server's clock ticks; FEED sources
+// its heartbeat from there.
+func (r Realm) PulseStream() string { return r.stream("PULSE") }
+
+// PulseSchedule is the subject of the message that makes the server tick.
+func (r Realm) PulseSchedule() string { return r.root() + "pulse.schedule" }
+
+// PulseBeat is where each tick lands, before FEED takes it up as a heartbeat.
+func (r Realm) PulseBeat() string { return r.root() + "pulse.beat" }
+
 // Journal matches every journal subject.
 func (r Realm) Journal() string { return r.root() + "journal.>" }
 
@@ -98,6 +110,11 @@ func (r Realm) Session(k events.SubjectKey, sid events.SessionID) string {
 	return r.root() + "journal.session." + string(k) + "." + string(sid)
 }
 
+// SessionByID matches one session whose subject is not known.
+func (r Realm) SessionByID(sid events.SessionID) string {
+	return r.root() + "journal.session.*." + string(sid)
+}
+
 // Sessions matches every session of one subject.
 func (r Realm) Sessions(k events.SubjectKey) string {
 	return r.root() + "journal.session." + string(k) + ".*"
@@ -109,7 +126,8 @@ func (r Realm) User(k events.SubjectKey) string { return r.root() + "journal.use
 // Users matches every user.
 func (r Realm) Users() string { return r.root() + "journal.user.*" }
 
-// Cut is the journal subject of the wide revocations of one id.
+// Cut is the journal subject of the revocations of one id that is no session: a
+// session's revocation is its own last record.
 func (r Realm) Cut(kind events.Kind, k events.SubjectKey) string {
 	return r.root() + "journal.cut." + kind.String() + "." + string(k)
 }

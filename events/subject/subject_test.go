@@ -27,13 +27,13 @@ func TestWhatIsBuiltIsReadBack(t *testing.T) {
 		id := rapid.String().Draw(t, "id")
 		name := rapid.StringMatching(`[A-Za-z0-9_-]{1,128}`).Draw(t, "name")
 		kind := rapid.SampledFrom(events.Kinds()).Draw(t, "kind")
-		wide := rapid.SampledFrom([]events.Kind{events.KindSubject, events.KindClient, events.KindKey, events.KindAll}).Draw(t, "wide")
+		cut := rapid.SampledFrom([]events.Kind{events.KindToken, events.KindSubject, events.KindClient, events.KindKey, events.KindAll}).Draw(t, "cut")
 		key := keys.Key(kind, "https://id.example", id)
 
 		for text, want := range map[string]subject.Place{
 			realm.Session(key, events.SessionID(name)): subject.Session{Key: key, ID: events.SessionID(name)},
 			realm.User(key):               subject.User{Key: key},
-			realm.Cut(wide, key):          subject.Cut{Kind: wide, Key: key},
+			realm.Cut(cut, key):           subject.Cut{Kind: cut, Key: key},
 			realm.Key(events.KeyID(name)): subject.Key{ID: events.KeyID(name)},
 			realm.Barrier():               subject.Barrier{},
 			realm.FeedKeys():              subject.FeedKeys{},
@@ -70,7 +70,7 @@ func TestParseRefuses(t *testing.T) {
 		"revocast.default.journal.session." + key, "revocast.default.journal.session." + key + ".",
 		"revocast.default.journal.session.*.*", "revocast.default.journal.session." + key + ".>",
 		"revocast.default.journal.session." + strings.ToUpper("abcdef") + key[6:] + ".s",
-		"revocast.default.journal.user." + key[1:], "revocast.default.journal.cut.token." + key,
+		"revocast.default.journal.user." + key[1:], "revocast.default.journal.cut.session." + key,
 		"revocast.default.journal.cut.unknown." + key, "revocast.default.feed.token.8", "revocast.default.feed.token.01",
 		"revocast.default.feed.token.+1", "revocast.default.feed.unknown.1", "revocast.default.feed.>",
 		"revocast.default.report.a b", "revocast.default.report." + strings.Repeat("x", 129),

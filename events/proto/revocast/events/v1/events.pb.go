@@ -574,8 +574,10 @@ func (x *Revoked) GetRevocation() *Revocation {
 }
 
 type CutsRecorded struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cuts          []*Revocation          `protobuf:"bytes,1,rep,name=cuts,proto3" json:"cuts,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Cuts  []*Revocation          `protobuf:"bytes,1,rep,name=cuts,proto3" json:"cuts,omitempty"`
+	// Unix seconds, zero for never.
+	DeadlineS     int64 `protobuf:"varint,2,opt,name=deadline_s,json=deadlineS,proto3" json:"deadline_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -615,6 +617,13 @@ func (x *CutsRecorded) GetCuts() []*Revocation {
 		return x.Cuts
 	}
 	return nil
+}
+
+func (x *CutsRecorded) GetDeadlineS() int64 {
+	if x != nil {
+		return x.DeadlineS
+	}
+	return 0
 }
 
 type Lifted struct {
@@ -1189,32 +1198,33 @@ func (x *Revocation) GetUntilS() int64 {
 }
 
 type Session struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Issuer           string                 `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"`
-	Subject          string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
-	Client           string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
-	Scope            string                 `protobuf:"bytes,5,opt,name=scope,proto3" json:"scope,omitempty"`
-	Audience         []string               `protobuf:"bytes,6,rep,name=audience,proto3" json:"audience,omitempty"`
-	Began            *Position              `protobuf:"bytes,7,opt,name=began,proto3" json:"began,omitempty"`
-	Salt             []byte                 `protobuf:"bytes,8,opt,name=salt,proto3" json:"salt,omitempty"`
-	Generation       uint64                 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
-	Rotations        []*Rotation            `protobuf:"bytes,10,rep,name=rotations,proto3" json:"rotations,omitempty"`
-	KeyId            string                 `protobuf:"bytes,11,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	DeviceId         string                 `protobuf:"bytes,12,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
-	DeviceName       string                 `protobuf:"bytes,13,opt,name=device_name,json=deviceName,proto3" json:"device_name,omitempty"`
-	DeviceSecretHash []byte                 `protobuf:"bytes,14,opt,name=device_secret_hash,json=deviceSecretHash,proto3" json:"device_secret_hash,omitempty"`
-	AuthTimeS        int64                  `protobuf:"varint,15,opt,name=auth_time_s,json=authTimeS,proto3" json:"auth_time_s,omitempty"`
-	Acr              string                 `protobuf:"bytes,16,opt,name=acr,proto3" json:"acr,omitempty"`
-	Amr              []string               `protobuf:"bytes,17,rep,name=amr,proto3" json:"amr,omitempty"`
-	MintedAtS        int64                  `protobuf:"varint,18,opt,name=minted_at_s,json=mintedAtS,proto3" json:"minted_at_s,omitempty"`
-	AccessExpiresS   int64                  `protobuf:"varint,19,opt,name=access_expires_s,json=accessExpiresS,proto3" json:"access_expires_s,omitempty"`
-	IdleLimitS       int64                  `protobuf:"varint,20,opt,name=idle_limit_s,json=idleLimitS,proto3" json:"idle_limit_s,omitempty"`
-	AbsoluteExpiresS int64                  `protobuf:"varint,21,opt,name=absolute_expires_s,json=absoluteExpiresS,proto3" json:"absolute_expires_s,omitempty"`
-	DeadlineS        int64                  `protobuf:"varint,22,opt,name=deadline_s,json=deadlineS,proto3" json:"deadline_s,omitempty"`
-	Ended            *Ending                `protobuf:"bytes,23,opt,name=ended,proto3" json:"ended,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Issuer            string                 `protobuf:"bytes,2,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	Subject           string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	Client            string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
+	Scope             string                 `protobuf:"bytes,5,opt,name=scope,proto3" json:"scope,omitempty"`
+	Audience          []string               `protobuf:"bytes,6,rep,name=audience,proto3" json:"audience,omitempty"`
+	Began             *Position              `protobuf:"bytes,7,opt,name=began,proto3" json:"began,omitempty"`
+	Salt              []byte                 `protobuf:"bytes,8,opt,name=salt,proto3" json:"salt,omitempty"`
+	Generation        uint64                 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
+	Rotations         []*Rotation            `protobuf:"bytes,10,rep,name=rotations,proto3" json:"rotations,omitempty"`
+	KeyId             string                 `protobuf:"bytes,11,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	DeviceId          string                 `protobuf:"bytes,12,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	DeviceName        string                 `protobuf:"bytes,13,opt,name=device_name,json=deviceName,proto3" json:"device_name,omitempty"`
+	DeviceSecretHash  []byte                 `protobuf:"bytes,14,opt,name=device_secret_hash,json=deviceSecretHash,proto3" json:"device_secret_hash,omitempty"`
+	AuthTimeS         int64                  `protobuf:"varint,15,opt,name=auth_time_s,json=authTimeS,proto3" json:"auth_time_s,omitempty"`
+	Acr               string                 `protobuf:"bytes,16,opt,name=acr,proto3" json:"acr,omitempty"`
+	Amr               []string               `protobuf:"bytes,17,rep,name=amr,proto3" json:"amr,omitempty"`
+	MintedAtS         int64                  `protobuf:"varint,18,opt,name=minted_at_s,json=mintedAtS,proto3" json:"minted_at_s,omitempty"`
+	AccessExpiresS    int64                  `protobuf:"varint,19,opt,name=access_expires_s,json=accessExpiresS,proto3" json:"access_expires_s,omitempty"`
+	IdleLimitS        int64                  `protobuf:"varint,20,opt,name=idle_limit_s,json=idleLimitS,proto3" json:"idle_limit_s,omitempty"`
+	AbsoluteExpiresS  int64                  `protobuf:"varint,21,opt,name=absolute_expires_s,json=absoluteExpiresS,proto3" json:"absolute_expires_s,omitempty"`
+	DeadlineS         int64                  `protobuf:"varint,22,opt,name=deadline_s,json=deadlineS,proto3" json:"deadline_s,omitempty"`
+	Ended             *Ending                `protobuf:"bytes,23,opt,name=ended,proto3" json:"ended,omitempty"`
+	CredentialVersion uint64                 `protobuf:"varint,24,opt,name=credential_version,json=credentialVersion,proto3" json:"credential_version,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
@@ -1406,6 +1416,13 @@ func (x *Session) GetEnded() *Ending {
 		return x.Ended
 	}
 	return nil
+}
+
+func (x *Session) GetCredentialVersion() uint64 {
+	if x != nil {
+		return x.CredentialVersion
+	}
+	return 0
 }
 
 type Rotation struct {
@@ -1711,9 +1728,11 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\aRevoked\x12>\n" +
 	"\n" +
 	"revocation\x18\x01 \x01(\v2\x1e.revocast.events.v1.RevocationR\n" +
-	"revocation\"B\n" +
+	"revocation\"a\n" +
 	"\fCutsRecorded\x122\n" +
-	"\x04cuts\x18\x01 \x03(\v2\x1e.revocast.events.v1.RevocationR\x04cuts\"\xc2\x01\n" +
+	"\x04cuts\x18\x01 \x03(\v2\x1e.revocast.events.v1.RevocationR\x04cuts\x12\x1d\n" +
+	"\n" +
+	"deadline_s\x18\x02 \x01(\x03R\tdeadlineS\"\xc2\x01\n" +
 	"\x06Lifted\x12#\n" +
 	"\rrevocation_id\x18\x01 \x01(\fR\frevocationId\x12,\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x18.revocast.events.v1.KindR\x04kind\x12\x16\n" +
@@ -1753,7 +1772,7 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\x06reason\x18\t \x01(\tR\x06reason\x12-\n" +
 	"\x02by\x18\n" +
 	" \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\x12\x17\n" +
-	"\auntil_s\x18\v \x01(\x03R\x06untilS\"\xeb\x05\n" +
+	"\auntil_s\x18\v \x01(\x03R\x06untilS\"\x9a\x06\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x18\n" +
@@ -1783,7 +1802,8 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\x12absolute_expires_s\x18\x15 \x01(\x03R\x10absoluteExpiresS\x12\x1d\n" +
 	"\n" +
 	"deadline_s\x18\x16 \x01(\x03R\tdeadlineS\x120\n" +
-	"\x05ended\x18\x17 \x01(\v2\x1a.revocast.events.v1.EndingR\x05ended\"?\n" +
+	"\x05ended\x18\x17 \x01(\v2\x1a.revocast.events.v1.EndingR\x05ended\x12-\n" +
+	"\x12credential_version\x18\x18 \x01(\x04R\x11credentialVersion\"?\n" +
 	"\bRotation\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +

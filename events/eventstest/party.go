@@ -1,0 +1,106 @@
+package eventstest
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/revocast/revocast/events/natsauth"
+	"github.com/revocast/revocast/events/provision"
+	"github.com/revocast/revocast/events/topology"
+)
+
+// party is what all nodes of a cluster have in common: who may connect, and how.
+type party struct {
+	authority *natsauth.Authority
+	topology  topology.Options
+	creds     string
+}
+
+func newParty(t *testing.T, o topology.Options) party {
+	t.Helper()
+	authority, err := natsauth.Generate(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	creds := t.TempDir()
+	if err := authority.WriteCredentials(creds); err != nil {
+		t.Fatal(err)
+	}
+	return party{authority: authority, topology: o, creds: creds}
+}
+
+// Topology is what the streams and accounts are made from.
+func (p party) Topology() topology.Options { return p.topology }
+
+// Authority signs the accounts.
+func (p party) Authority() *natsauth.Authority { return p.authority }
+
+// Credentials is the path of a role's credentials file.
+func (p party) Credentials(r topology.Role) string {
+	return filepath.Join(p.creds, r.String()+".creds")
+}
+
+// Options are what a client of the role needs besides a URL.
+func (p party) Options(r topology.Role) []nats.Option {
+	return []nats.Option{
+		nats.UserCredentials(p.Credentials(r)),
+		nats.CustomInboxPrefix(r.InboxPrefix()),
+		nats.Name("test " + r.String()),
+	}
+}
+
+func (p party) connect(t *testing.T, url string, r topology.Role, more []nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url, append(p.Options(r), more...)...)
+	if err != nil {
+		t.Fatalf("connecting as %s: %v", r, err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func (p party) provisioner(t *testing.T, url string) *provision.Realm {
+	t.Helper()
+	r, err := provision.New(p.connect(t, url, topology.Issuer, nil), p.topology)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (p party) provision(t *testing.T, url string) {
+	t.Helper()
+	r := p.provisioner(t, url)
+	Eventually(t, func(ctx context.Context) error {err :=  r.Ensure(ctx); if err != nil {t.Log(time.Now(), err)}; return err})
+}
+
+func (p party) waitReady(t *testing.T, url string) {
+	t.Helper()
+	r := p.provisioner(t, url)
+	Eventually(t, func(ctx context.Context) error { return r.Ready(ctx) })
+}
+
+// Eventually calls check until it returns nil, and fails the test with its last
+// error when it does not do so in time.
+func Eventually(t *testing.T, check func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %v", patience, err)
+		case <-tick.C:
+		}
+	}
+}

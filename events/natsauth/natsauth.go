@@ -1,0 +1,320 @@
+// Package natsauth turns the roles of package topology into NATS credentials: an
+// operator, an account a role and a system account, as signed JWTs, and one
+// credentials file a role (NATS decentralised authentication, JWT version 2).
+//
+// Permissions are not in the credentials. Each account trusts one scoped signing
+// key, whose template holds them; so an upgrade that changes a role's rights
+// changes the account, and credentials given out earlier follow at once.
+//
+// Accounts see each other only through exports that need an activation token,
+// and only this package's accounts get one.
+//
+// Invariants:
+//
+//   - Seeds are written with mode 0600, whole or not at all, and appear in no
+//     error, log or String.
+//   - What is in the directory is never replaced: a damaged or foreign file is an
+//     error, not a reason to make new keys.
+package natsauth
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+
+	"github.com/revocast/revocast/events/topology"
+)
+
+// Authority holds the keys that everything at one broker is signed with. It is
+// immutable and safe for concurrent use; the zero value is not usable.
+type Authority struct {
+	options  topology.Options
+	operator nkeys.KeyPair
+	system   nkeys.KeyPair
+	accounts map[topology.Role]account
+}
+
+// account is the key that an account is named by and the one its users are
+// signed with.
+type account struct{ identity, signer nkeys.KeyPair }
+
+// Account is one account as the server needs it.
+type Account struct {
+	// Name is for humans: the role's name, or "system".
+	Name string
+	// ID is the public key by which NATS knows the account.
+	ID string
+	// JWT is signed by the operator. It is no secret.
+	JWT string
+}
+
+// String tells nothing, so that an Authority printed by mistake is harmless.
+func (*Authority) String() string { return "natsauth.Authority" }
+
+// GoString is like String.
+func (a *Authority) GoString() string { return a.String() }
+
+// Generate makes an authority that lives in memory alone.
+func Generate(o topology.Options) (*Authority, error) {
+	return assemble(o, func(name string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
+		return nkeys.CreatePair(kind)
+	})
+}
+
+// assemble asks pair for every key pair of an authority by its name.
+func assemble(o topology.Options, pair func(string, nkeys.PrefixByte) (nkeys.KeyPair, error)) (*Authority, error) {
+	a := &Authority{options: o, accounts: make(map[topology.Role]account)}
+	var err error
+	if a.operator, err = pair("operator", nkeys.PrefixByteOperator); err != nil {
+		return nil, err
+	}
+	if a.system, err = pair("account-system", nkeys.PrefixByteAccount); err != nil {
+		return nil, err
+	}
+	for _, r := range topology.Roles() {
+		var acc account
+		if acc.identity, err = pair("account-"+r.String(), nkeys.PrefixByteAccount); err != nil {
+			return nil, err
+		}
+		if acc.signer, err = pair("signer-"+r.String(), nkeys.PrefixByteAccount); err != nil {
+			return nil, err
+		}
+		a.accounts[r] = acc
+	}
+	return a, nil
+}
+
+// Operator returns the operator's JWT, which a server is told to trust. It names
+// the system account. It is no secret.
+func (a *Authority) Operator() (string, error) {
+	id, err := a.operator.PublicKey()
+	if err != nil {
+		return "", fmt.Errorf("reading operator key: %w", err)
+	}
+	claims := jwt.NewOperatorClaims(id)
+	claims.Name = "revocast"
+	if claims.SystemAccount, err = a.system.PublicKey(); err != nil {
+		return "", fmt.Errorf("reading system account key: %w", err)
+	}
+	return encode(claims, a.operator)
+}
+
+// Accounts returns every account, signed afresh; the system account is the first.
+func (a *Authority) Accounts() ([]Account, error) {
+	id, err := a.system.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("reading system account key: %w", err)
+	}
+	claims := jwt.NewAccountClaims(id)
+	claims.Name = "system"
+	token, err := encode(claims, a.operator)
+	if err != nil {
+		return nil, err
+	}
+	list := []Account{{Name: claims.Name, ID: id, JWT: token}}
+	for _, r := range topology.Roles() {
+		acc, err := a.account(r)
+		if err != nil {
+			return nil, fmt.Errorf("signing account of role %s: %w", r, err)
+		}
+		list = append(list, acc)
+	}
+	return list, nil
+}
+
+func (a *Authority) account(r topology.Role) (Account, error) {
+	id, err := a.accounts[r].identity.PublicKey()
+	if err != nil {
+		return Account{}, err
+	}
+	claims := jwt.NewAccountClaims(id)
+	claims.Name = r.String()
+	if r.HasJetStream() {
+		claims.Limits.JetStreamLimits = jwt.JetStreamLimits{
+			MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit,
+			Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
+		}
+	}
+	if claims.Exports, err = a.exports(r); err != nil {
+		return Account{}, err
+	}
+	if claims.Imports, err = a.imports(r, id); err != nil {
+		return Account{}, err
+	}
+	scope, err := a.scope(r)
+	if err != nil {
+		return Account{}, err
+	}
+	claims.SigningKeys.AddScopedSigner(scope)
+	token, err := encode(claims, a.operator)
+	if err != nil {
+		return Account{}, err
+	}
+	return Account{Name: claims.Name, ID: id, JWT: token}, nil
+}
+
+// scope is the template that every user signed by the role's signer gets.
+func (a *Authority) scope(r topology.Role) (*jwt.UserScope, error) {
+	signer, err := a.accounts[r].signer.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	allowed := a.options.Permissions(r)
+	scope := jwt.NewUserScope()
+	scope.Key, scope.Role = signer, r.String()
+	scope.Template.Pub.Allow.Add(allowed.Publish...)
+	scope.Template.Sub.Allow.Add(allowed.Subscribe...)
+	scope.Template.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard, jwt.ConnectionTypeInProcess)
+	return scope, nil
+}
+
+// answersWithin is how long the server remembers where the answers to one request
+// go, counted from the last of them.
+const answersWithin = 30 * time.Second
+
+func (a *Authority) exports(r topology.Role) (jwt.Exports, error) {
+	var list jwt.Exports
+	seen := make(map[string]bool)
+	for _, s := range a.options.Shares() {
+		if s.Owner != r || seen[s.Subject] {
+			continue
+		}
+		seen[s.Subject] = true
+		e := &jwt.Export{Name: s.Subject, Subject: jwt.Subject(s.Subject), Type: exportType(s), TokenReq: true}
+		if s.Service {
+			e.ResponseType = jwt.ResponseTypeSingleton
+		}
+		if s.Many {
+			e.ResponseType, e.ResponseThreshold = jwt.ResponseTypeStream, answersWithin
+		}
+		list.Add(e)
+	}
+	return list, nil
+}
+
+func (a *Authority) imports(r topology.Role, id string) (jwt.Imports, error) {
+	var list jwt.Imports
+	for _, s := range a.options.Shares() {
+		if s.To != r {
+			continue
+		}
+		owner := a.accounts[s.Owner].identity
+		ownerID, err := owner.PublicKey()
+		if err != nil {
+			return nil, err
+		}
+		activation := jwt.NewActivationClaims(id)
+		activation.Name = s.Subject
+		activation.ImportSubject, activation.ImportType = jwt.Subject(s.Subject), exportType(s)
+		token, err := encode(activation, owner)
+		if err != nil {
+			return nil, err
+		}
+		list.Add(&jwt.Import{
+			Name: s.LocalSubject(), Account: ownerID, Token: token, Type: exportType(s),
+			Subject: jwt.Subject(s.Subject), LocalSubject: jwt.RenamingSubject(s.Local),
+		})
+	}
+	return list, nil
+}
+
+func exportType(s topology.Share) jwt.ExportType {
+	if s.Service {
+		return jwt.Service
+	}
+	return jwt.Stream
+}
+
+// Credentials makes a new user of the role and returns its credentials file: a
+// secret. Users do not expire; a stolen file is answered by making a new
+// authority.
+func (a *Authority) Credentials(r topology.Role) ([]byte, error) {
+	acc, ok := a.accounts[r]
+	if !ok {
+		return nil, fmt.Errorf("making credentials: role %s has no account", r)
+	}
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("making a user key of role %s: %w", r, err)
+	}
+	defer user.Wipe()
+	id, err := user.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("making a user key of role %s: %w", r, err)
+	}
+	claims := jwt.NewUserClaims(id)
+	claims.Name = r.String()
+	claims.UserPermissionLimits = jwt.UserPermissionLimits{} // the scope's, see the package comment
+	if claims.IssuerAccount, err = acc.identity.PublicKey(); err != nil {
+		return nil, fmt.Errorf("reading account key of role %s: %w", r, err)
+	}
+	token, err := encode(claims, acc.signer)
+	if err != nil {
+		return nil, err
+	}
+	seed, err := user.Seed()
+	if err != nil {
+		return nil, fmt.Errorf("making a user key of role %s: %w", r, err)
+	}
+	defer clear(seed)
+	return jwt.FormatUserConfig(token, seed)
+}
+
+// owns reports whether a credentials file was made for the role by this
+// authority, and still works.
+func (a *Authority) owns(r topology.Role, file []byte) (bool, error) {
+	token, err := jwt.ParseDecoratedJWT(file)
+	if err != nil {
+		return false, errors.New("holds no user JWT")
+	}
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil {
+		return false, errors.New("holds no user JWT")
+	}
+	pair, err := jwt.ParseDecoratedUserNKey(file)
+	if err != nil {
+		return false, errors.New("holds no user key")
+	}
+	defer pair.Wipe()
+	id, err := pair.PublicKey()
+	if err != nil {
+		return false, errors.New("holds no user key")
+	}
+	accountID, err := a.accounts[r].identity.PublicKey()
+	if err != nil {
+		return false, err
+	}
+	signer, err := a.accounts[r].signer.PublicKey()
+	if err != nil {
+		return false, err
+	}
+	return claims.Subject == id && claims.IssuerAccount == accountID && claims.Issuer == signer, nil
+}
+
+// encode signs claims after checking them as the server will.
+func encode(claims jwt.Claims, with nkeys.KeyPair) (string, error) {
+	var found jwt.ValidationResults
+	claims.Validate(&found)
+	if found.IsBlocking(true) {
+		return "", fmt.Errorf("signing JWT of %s: %w", claims.Claims().Name, errors.Join(found.Errors()...))
+	}
+	token, err := claims.Encode(with)
+	if err != nil {
+		return "", fmt.Errorf("signing JWT of %s: %w", claims.Claims().Name, err)
+	}
+	return token, nil
+}
+
+// sameSeed reports whether a file holds nothing but the seed of a key of a kind.
+func parseSeed(file []byte, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
+	seed := bytes.TrimSpace(file)
+	prefix, _, err := nkeys.DecodeSeed(seed)
+	if err != nil || prefix != kind {
+		return nil, errors.New("not a seed of the kind expected")
+	}
+	return nkeys.FromSeed(seed)
+}

@@ -1,0 +1,247 @@
+package topology
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/subject"
+)
+
+// Stream is the part of a NATS stream configuration that Revocast decides. Its
+// JSON form is NATS's own (ADR-8 of nats-architecture-and-design, StreamConfig),
+// so it can be handed to any NATS tool as it is. Fields left out keep the
+// server's default.
+type Stream struct {
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	// Subjects is what the stream listens to; none if it only sources.
+	Subjects  []string `json:"subjects,omitempty"`
+	Retention string   `json:"retention"`
+	Storage   string   `json:"storage"`
+	Discard   string   `json:"discard"`
+	Replicas  int      `json:"num_replicas"`
+	// The limits: -1 is none. MaxAge is in nanoseconds, 0 is for ever.
+	MaxConsumers      int           `json:"max_consumers"`
+	MaxMsgs           int64         `json:"max_msgs"`
+	MaxBytes          int64         `json:"max_bytes"`
+	MaxAge            time.Duration `json:"max_age"`
+	MaxMsgsPerSubject int64         `json:"max_msgs_per_subject"`
+	MaxMsgSize        int32         `json:"max_msg_size"`
+	// Duplicates is how long a message id is remembered. A stream that sources
+	// has none: the same id may rightly arrive from two origins.
+	Duplicates time.Duration `json:"duplicate_window,omitempty"`
+	Sources    []Source      `json:"sources,omitempty"`
+	RePublish  *RePublish    `json:"republish,omitempty"`
+
+	AllowDirect       bool `json:"allow_direct"`
+	AllowRollup       bool `json:"allow_rollup_hdrs"`
+	AllowMsgTTL       bool `json:"allow_msg_ttl"`
+	AllowMsgSchedules bool `json:"allow_msg_schedules,omitempty"`
+	// FirstSeq is set once, when the stream is created, from the clock.
+	FirstSeq uint64 `json:"first_seq,omitempty"`
+	// Metadata holds [VersionKey] and, for the feed, [EpochKey].
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// Keys of a stream's metadata, and the version this package describes. A stream
+// of a later version is left alone by older issuers.
+const (
+	VersionKey = "revocast.version"
+	EpochKey   = "revocast.epoch"
+	Version    = 1
+)
+
+// Source is one origin of a stream.
+type Source struct {
+	Name string `json:"name"`
+	// Transforms filter by their source subject and rename to their destination.
+	Transforms []Transform `json:"subject_transforms,omitempty"`
+	External   *External   `json:"external,omitempty"`
+	// Consumer names a durable consumer of the origin, made beforehand. Without
+	// one the server makes its own, which a fail-over can stall for 20 s.
+	Consumer *SourceConsumer `json:"consumer,omitempty"`
+}
+
+// Transform maps one subject filter to another subject.
+type Transform struct {
+	Source      string `json:"src"`
+	Destination string `json:"dest"`
+}
+
+// External says where another account's JetStream API is to be found.
+type External struct {
+	API     string `json:"api"`
+	Deliver string `json:"deliver"`
+}
+
+// SourceConsumer names a durable push consumer and where it delivers.
+type SourceConsumer struct {
+	Name    string `json:"name"`
+	Deliver string `json:"deliver_subject"`
+}
+
+// RePublish makes the server publish what it has stored.
+type RePublish struct {
+	Source      string `json:"src"`
+	Destination string `json:"dest"`
+}
+
+// Options is what differs between one realm and another.
+type Options struct {
+	Realm subject.Realm
+	// Replicas of every stream: 1, 3 or 5. Zero means 1.
+	Replicas int
+	// AuditMaxAge is how long AUDIT remembers. Zero means 400 days.
+	AuditMaxAge time.Duration
+	// EventsMaxAge is how long a subscriber may be away and still miss nothing.
+	// Zero means 7 days.
+	EventsMaxAge time.Duration
+}
+
+const (
+	day = 24 * time.Hour
+
+	// HeartbeatEvery is the period of the server's heartbeat.
+	HeartbeatEvery = time.Second
+	// HeartbeatTTL is how long FEED keeps one.
+	HeartbeatTTL = time.Minute
+	// DuplicateWindow is how long JOURNAL and FEED know a message id again.
+	DuplicateWindow = 2 * time.Minute
+
+	// journalDepth is how many earlier states of an entity JOURNAL keeps.
+	journalDepth = 16
+	// auditShards is how many subjects AUDIT spreads each kind of entity over.
+	auditShards = "16"
+	// maxEntry bounds one message of the feed with its headers, in bytes. It must
+	// stay well below 64 KiB: sourcing adds a header, NATS refuses headers beyond
+	// 64 KiB, and a message that AUDIT refuses would stop its sourcing for good.
+	maxEntry = 32 << 10
+	// maxState bounds one message of the journal: the codec's limit and headers.
+	maxState = 272 << 10
+)
+
+// base is what all streams have in common.
+func (o Options) base(name, description string) Stream {
+	return Stream{
+		Name: name, Description: description,
+		Retention: "limits", Storage: "file", Discard: "old", Replicas: max(o.Replicas, 1),
+		MaxConsumers: -1, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
+		Metadata: map[string]string{VersionKey: strconv.Itoa(Version)},
+	}
+}
+
+// Journal is the life of every session, user and key; issuers only.
+func (o Options) Journal() Stream {
+	s := o.base(o.Realm.JournalStream(), "Revocast: the life of sessions, users and keys")
+	s.Subjects = []string{o.Realm.Journal()}
+	s.MaxMsgsPerSubject, s.MaxMsgSize = journalDepth, maxState
+	s.Duplicates = DuplicateWindow
+	s.AllowDirect, s.AllowMsgTTL, s.AllowRollup = true, true, true
+	return s
+}
+
+// Pulse is where the server's own clock ticks: see the package's invariants.
+func (o Options) Pulse() Stream {
+	s := o.base(o.Realm.PulseStream(), "Revocast: the server's heartbeat, before it enters the feed")
+	s.Subjects = []string{o.Realm.PulseSchedule(), o.Realm.PulseBeat()}
+	// A tick that was not taken up before the next is worth nothing.
+	s.MaxMsgsPerSubject, s.MaxMsgSize = 1, maxEntry/2
+	s.Duplicates = DuplicateWindow
+	s.AllowMsgTTL, s.AllowMsgSchedules = true, true
+	s.AllowRollup = true // NATS turns it on with schedules; said, so that nothing differs.
+	return s
+}
+
+// Feed is what is denied, by whom, until when. Its own subjects do not include
+// the heartbeat: only the server can beat.
+func (o Options) Feed() Stream {
+	s := o.base(o.Realm.FeedStream(), "Revocast: what is to be denied")
+	s.Subjects = o.feedSubjects()
+	s.MaxMsgSize = maxEntry
+	s.Duplicates = DuplicateWindow
+	s.Sources = []Source{{
+		Name:       o.Realm.PulseStream(),
+		Transforms: []Transform{{Source: o.Realm.PulseBeat(), Destination: o.Realm.FeedHeartbeat()}},
+		Consumer:   &SourceConsumer{Name: FeedConsumer, Deliver: o.root() + "sourcing.pulse"},
+	}}
+	s.RePublish = &RePublish{Source: o.Realm.Feed(), Destination: o.Realm.Live()}
+	s.AllowDirect, s.AllowMsgTTL = true, true
+	return s
+}
+
+// Audit remembers both, except credentials, barriers and heartbeats.
+func (o Options) Audit() Stream {
+	s := o.base(o.Realm.AuditStream(), "Revocast: what happened")
+	s.MaxAge = o.AuditMaxAge
+	if s.MaxAge == 0 {
+		s.MaxAge = 400 * day
+	}
+	journal, feed, audit := o.root()+"journal.", o.root()+"feed.", o.root()+"audit."
+	s.Sources = []Source{
+		{Name: o.Realm.JournalStream(), Transforms: []Transform{
+			{journal + "session.*.*", audit + "journal.session.{{partition(" + auditShards + ",1)}}"},
+			{journal + "cut.*.*", audit + "journal.cut.{{partition(" + auditShards + ",1,2)}}"},
+			{journal + "key.*", audit + "journal.key.{{partition(1,1)}}"},
+		}},
+		{Name: o.Realm.FeedStream(), Transforms: []Transform{
+			{feed + "*.*", audit + "feed.{{wildcard(1)}}.{{wildcard(2)}}"},
+			{feed + "keys", audit + "feed.keys.0"},
+		}},
+	}
+	s.AllowDirect = true
+	return s
+}
+
+// Events is the subscribers' own copy of the feed, in their account. deliver is
+// where FEED's consumer for it delivers: a subject that nobody can guess, since
+// whoever may create a consumer could have it deliver there too (see
+// [Options.EventsDeliver]).
+func (o Options) Events(deliver string) Stream {
+	s := o.base(o.Realm.EventsStream(), "Revocast: what was denied, for services that subscribe")
+	s.MaxAge = o.EventsMaxAge
+	if s.MaxAge == 0 {
+		s.MaxAge = 7 * day
+	}
+	s.Sources = []Source{{
+		Name:     o.Realm.FeedStream(),
+		External: &External{API: o.FeedAPI()},
+		Consumer: &SourceConsumer{Name: EventsConsumer, Deliver: deliver},
+	}}
+	return s
+}
+
+// Consumers of one stream on behalf of another; see [Source].
+const (
+	// FeedConsumer is PULSE's consumer, which feeds FEED.
+	FeedConsumer = "FEED"
+	// EventsConsumer is FEED's consumer, which feeds EVENTS.
+	EventsConsumer = "EVENTS"
+)
+
+// EventsDeliver is where FEED's consumer delivers to EVENTS. The secret is one
+// subject token.
+func (o Options) EventsDeliver(secret string) string { return o.root() + "sourcing.events." + secret }
+
+// EventsFilter is what of the feed subscribers get: everything but heartbeats.
+func (o Options) EventsFilter() []string { return o.feedSubjects() }
+
+// FeedAPI is the prefix under which the subscribers' account sees the part of
+// FEED's API that sourcing needs; EventsAPI the one under which issuers see the
+// part of EVENTS' that provisioning needs. Both stand for "$JS.API".
+func (o Options) FeedAPI() string { return o.root() + "api.feed" }
+
+// EventsAPI is described at [Options.FeedAPI].
+func (o Options) EventsAPI() string { return o.root() + "api.events" }
+
+func (o Options) root() string { return "revocast." + string(o.Realm) + "." }
+
+// feedSubjects are the subjects that somebody may publish to.
+func (o Options) feedSubjects() []string {
+	feed := o.root() + "feed."
+	var list []string
+	for _, k := range events.Kinds() {
+		list = append(list, feed+k.String()+".*")
+	}
+	return append(list, feed+"lift.*", feed+"keys")
+}

@@ -1,0 +1,126 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/codec"
+)
+
+// errBehind is a replica that has not applied what the caller already knows.
+var errBehind = errors.New("replica is behind")
+
+// Load gives the last message of every subject that matches, in order of
+// sequence, as one replica knew them at one moment. Subjects may hold wildcards.
+// A replica that has not reached atLeast is not believed: it is asked again, as
+// others may answer. An empty answer is believed only if atLeast is zero.
+//
+// Errors match [events.ErrUnavailable], [events.ErrTooMany] or codec's.
+func (j *Journal) Load(ctx context.Context, atLeast events.Position, subjects ...string) ([]events.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, giveUpAfter)
+	defer cancel()
+	request, err := json.Marshal(map[string]any{"multi_last": subjects, "batch": events.MaxLoad})
+	if err != nil {
+		return nil, fmt.Errorf("loading %v: %w", subjects, err)
+	}
+	for {
+		records, err := j.loadOnce(ctx, atLeast.Sequence, request)
+		if err == nil {
+			slices.SortFunc(records, func(a, b events.Record) int {
+				return int(int64(a.Position.Sequence) - int64(b.Position.Sequence))
+			})
+			return records, nil
+		}
+		if errors.Is(err, events.ErrTooMany) || errors.Is(err, codec.ErrMalformed) || errors.Is(err, codec.ErrInvalid) {
+			return nil, fmt.Errorf("loading %v: %w", subjects, err)
+		}
+		if pause(ctx) != nil {
+			return nil, fmt.Errorf("loading %v: %w: %w", subjects, events.ErrUnavailable, err)
+		}
+	}
+}
+
+func (j *Journal) loadOnce(ctx context.Context, atLeast uint64, request []byte) ([]events.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	inbox := j.conn.NewInbox()
+	sub, err := j.conn.SubscribeSync(inbox)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // a closed connection has none left
+	if err := j.conn.PublishRequest("$JS.API.DIRECT.GET."+j.stream, inbox, request); err != nil {
+		return nil, err
+	}
+	var records []events.Record
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if status := m.Header.Get("Status"); status != "" {
+			return records, judge(status, m.Header, len(records), atLeast)
+		}
+		r, err := record(m)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+}
+
+// judge reads the message that ends an answer (ADR-31 of the NATS project). "No
+// Results" is an answer; "Message Not Found" is a replica that failed to load
+// what it had found, and is asked again.
+func judge(status string, h nats.Header, received int, atLeast uint64) error {
+	switch {
+	case status == "204":
+		if pending := h.Get("Nats-Num-Pending"); pending != "0" {
+			return fmt.Errorf("answer ended with %s messages missing after %d", pending, received)
+		}
+		upTo, err := strconv.ParseUint(h.Get("Nats-UpTo-Sequence"), 10, 64)
+		if err != nil {
+			return fmt.Errorf("reading how far the replica is: %w", err)
+		}
+		if upTo < atLeast {
+			return errBehind
+		}
+		return nil
+	case status == "404" && h.Get("Description") == "No Results":
+		if atLeast > 0 {
+			return errBehind
+		}
+		return nil
+	case status == "413":
+		return events.ErrTooMany
+	}
+	return fmt.Errorf("status %s %s", status, h.Get("Description"))
+}
+
+func record(m *nats.Msg) (events.Record, error) {
+	sequence, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return events.Record{}, fmt.Errorf("reading a sequence: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
+	if err != nil {
+		return events.Record{}, fmt.Errorf("reading the time of message %d: %w", sequence, err)
+	}
+	e, err := codec.Decode(m.Data)
+	if err != nil {
+		return events.Record{}, fmt.Errorf("decoding message %d: %w", sequence, err)
+	}
+	return events.Record{
+		Subject: m.Header.Get(jetstream.SubjectHeader), Position: events.Position{Sequence: sequence},
+		Time: at, Envelope: e,
+	}, nil
+}

@@ -1,0 +1,202 @@
+package issue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/claims"
+	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/services/internal/refresh"
+	"github.com/revocast/revocast/services/internal/session"
+)
+
+// Conditions that callers answer differently. They match with errors.Is; all
+// others, events.ErrUnavailable among them, mean "try again later".
+var (
+	// ErrCredentials: no such user, or not this password. Nobody learns which.
+	ErrCredentials = errors.New("username or password is wrong")
+	// ErrGrant: the refresh token gives nothing. Its text says why, for logs and
+	// metrics; clients learn invalid_grant.
+	ErrGrant = errors.New("refresh token refused")
+	// ErrToken: the access token does not hold.
+	ErrToken = errors.New("access token refused")
+	// ErrSlowDown: one session is refreshed faster than its history remembers.
+	ErrSlowDown = errors.New("refreshed too often")
+	// ErrExists: the user is there already.
+	ErrExists = errors.New("user exists")
+	// ErrNoSession: the caller has no such session.
+	ErrNoSession = errors.New("no such session")
+)
+
+// The protocol's own bounds, the same for every realm (docs/invariants.md): what
+// an issuer adds to an expiry is what a sidecar may be configured to tolerate.
+const (
+	// MaxLeeway is the most a verifier may be lenient with `exp`.
+	MaxLeeway = time.Minute
+	// MaxSkew is the most a clock may differ from the broker's.
+	MaxSkew = 2 * time.Second
+	// mintWithin is how old the read before a mint may be.
+	mintWithin = 2 * time.Second
+	// underWay covers a mint that began before a revocation and ends after it:
+	// the longest an append is retried, and mintWithin.
+	underWay = 10 * time.Second
+	// maxAttempts bounds how often a conflict is decided anew.
+	maxAttempts = 32
+	// barrierTTL is how long a barrier's record stays readable.
+	barrierTTL = time.Minute
+)
+
+// Journal is the conditional log (package eventstore, or memlog in tests).
+type Journal interface {
+	Append(ctx context.Context, a events.Append) (events.Position, error)
+	Load(ctx context.Context, atLeast events.Position, subjects ...string) ([]events.Record, error)
+}
+
+// Feed is where revocations are announced.
+type Feed interface {
+	Publish(ctx context.Context, subject string, e events.Envelope, ttl time.Duration) (uint64, error)
+}
+
+// Passwords hashes and verifies. Verifying against an empty hash takes the same
+// time and fails.
+type Passwords interface {
+	Hash(ctx context.Context, password string) (string, error)
+	Verify(ctx context.Context, hash, password string) (bool, error)
+}
+
+// Keys signs access tokens, checks them, and knows the refresh tokens' MAC keys.
+type Keys interface {
+	Sign(c claims.Access) (string, error)
+	Verify(token string, now time.Time) (claims.Access, events.KeyID, error)
+	RefreshKey() refresh.Key
+	RefreshKeyByID(id events.KeyID) (refresh.Key, error)
+}
+
+// Config is what one realm's issuers have in common.
+type Config struct {
+	Realm  subject.Realm
+	Issuer events.Issuer
+	// MaxAccessTTL is the longest lifetime any client's access tokens have: how
+	// long a revocation of unknown extent must be remembered.
+	MaxAccessTTL time.Duration
+}
+
+// Service carries out the use cases. It holds no state but its dependencies and
+// is safe for concurrent use.
+type Service struct {
+	cfg       Config
+	journal   Journal
+	feed      Feed
+	passwords Passwords
+	keys      Keys
+	keyer     subject.Keyer
+}
+
+// Deps are what a Service works with; all are required.
+type Deps struct {
+	Journal   Journal
+	Feed      Feed
+	Passwords Passwords
+	Keys      Keys
+	Keyer     subject.Keyer
+}
+
+// New puts a Service together.
+func New(cfg Config, deps Deps) *Service {
+	return &Service{
+		cfg: cfg, journal: deps.Journal, feed: deps.Feed,
+		passwords: deps.Passwords, keys: deps.Keys, keyer: deps.Keyer,
+	}
+}
+
+// Grant is what a login or a refresh gives.
+type Grant struct {
+	AccessToken string
+	// RefreshToken is empty where policy withholds it from a replay.
+	RefreshToken string
+	ExpiresIn    time.Duration
+	Scope        string
+	Session      events.SessionID
+	// Replayed says that this answer repeats an earlier one.
+	Replayed bool
+}
+
+// places of one session and of all that may have ended it.
+func (s *Service) subjectsOf(own string, k events.SubjectKey, client events.ClientID) []string {
+	r := s.cfg.Realm
+	return []string{
+		own, r.User(k), r.Cut(events.KindSubject, k),
+		r.Cut(events.KindClient, s.keyer.Key(events.KindClient, s.cfg.Issuer, string(client))),
+		r.Cut(events.KindAll, s.keyer.Key(events.KindAll, s.cfg.Issuer, "")),
+	}
+}
+
+func (s *Service) subjectKey(sub events.Subject) events.SubjectKey {
+	return s.keyer.Key(events.KindSubject, s.cfg.Issuer, string(sub))
+}
+
+// load folds what one replica, at least that far, knows.
+func (s *Service) load(ctx context.Context, atLeast events.Position, subjects []string) (session.State, error) {
+	records, err := s.journal.Load(ctx, atLeast, subjects...)
+	if err != nil {
+		return session.State{}, err
+	}
+	return session.Fold(records), nil
+}
+
+// loadBehindBarrier appends a barrier and loads at least as far: what it gives
+// was true after the command began, with the broker's time in State.Now.
+func (s *Service) loadBehindBarrier(ctx context.Context, subjects []string) (session.State, events.Position, error) {
+	barrier, err := s.barrier(ctx)
+	if err != nil {
+		return session.State{}, events.Position{}, err
+	}
+	state, err := s.load(ctx, barrier, append(subjects[:len(subjects):len(subjects)], s.cfg.Realm.Barrier()))
+	return state, barrier, err
+}
+
+func (s *Service) barrier(ctx context.Context) (events.Position, error) {
+	return s.journal.Append(ctx, events.Append{
+		Subject: s.cfg.Realm.Barrier(), Envelope: envelope(time.Now(), events.BarrierPassed{}),
+		Unguarded: true, TTL: barrierTTL,
+	})
+}
+
+// mint signs what state says, at position minted. readAt is when the read behind
+// it began: a mint follows within two seconds or not at all.
+func (s *Service) mint(state session.State, minted events.Position, expires, readAt time.Time) (string, error) {
+	if age := time.Since(readAt); age > mintWithin {
+		return "", fmt.Errorf("%w: the read before the mint is %s old", events.ErrUnavailable, age.Round(time.Millisecond))
+	}
+	n := state.Session
+	return s.keys.Sign(claims.Access{
+		Issuer: string(n.Issuer), Subject: string(n.Subject), Audience: n.Audience, ClientID: string(n.Client),
+		Expires: expires.Unix(), IssuedAt: n.MintedAt.Unix(), ID: newID(), Session: string(n.ID),
+		SessionAt: n.Began.String(), MintedAt: minted.String(), Scope: n.Scope, Roles: state.User.Roles,
+		AuthTime: n.AuthTime.Unix(), ACR: n.ACR, AMR: n.AMR,
+	})
+}
+
+// refreshToken derives the token of one generation, under the session's key.
+func (s *Service) refreshToken(n events.Session, generation uint64) (string, error) {
+	key, err := s.keys.RefreshKeyByID(n.KeyID)
+	if err != nil {
+		return "", err
+	}
+	return refresh.Derive(key, s.cfg.Realm, n.Salt, refresh.Fields{
+		Subject: s.subjectKey(n.Subject), Session: n.ID, Generation: generation,
+	})
+}
+
+func envelope(at time.Time, e events.Event) events.Envelope {
+	return events.Envelope{ID: events.EventID(newID()), At: at, Event: e}
+}
+
+// newID makes a UUIDv7. The generator fails only if the machine has no
+// randomness, and then nothing here may go on.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -1,0 +1,174 @@
+package issue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/claims"
+	"github.com/revocast/revocast/services/internal/refresh"
+	"github.com/revocast/revocast/services/internal/session"
+)
+
+// Caller is who a valid access token speaks for.
+type Caller struct {
+	Subject events.Subject
+	Session events.SessionID
+	Client  events.ClientID
+	Claims  claims.Access
+}
+
+// Authenticate checks an access token at the issuer's own endpoints: signature
+// and claims, then everything that the journal says may deny it (INV-9). current
+// asks for a read behind a barrier, which whatever changes something uses.
+// Errors match [ErrToken] or mean "try again later".
+func (s *Service) Authenticate(ctx context.Context, token string, current bool) (Caller, error) {
+	c, kid, err := s.keys.Verify(token, time.Now())
+	if err != nil {
+		return Caller{}, fmt.Errorf("%w: %w", ErrToken, err)
+	}
+	k := s.subjectKey(events.Subject(c.Subject))
+	r := s.cfg.Realm
+	subjects := append(
+		s.subjectsOf(r.Session(k, events.SessionID(c.Session)), k, events.ClientID(c.ClientID)),
+		r.Cut(events.KindToken, s.keyer.Key(events.KindToken, s.cfg.Issuer, c.ID)),
+		r.Cut(events.KindKey, s.keyer.Key(events.KindKey, s.cfg.Issuer, string(kid))),
+	)
+	var state session.State
+	if current {
+		state, _, err = s.loadBehindBarrier(ctx, subjects)
+	} else {
+		state, err = s.load(ctx, events.Position{}, subjects)
+	}
+	switch {
+	case err != nil:
+		return Caller{}, err
+	case state.Unreadable:
+		return Caller{}, fmt.Errorf("%w: %w", events.ErrUnavailable, session.ErrUnreadable)
+	case !state.Exists() || state.Over():
+		return Caller{}, fmt.Errorf("%w: its session is over", ErrToken)
+	case denied(state, c, kid):
+		return Caller{}, fmt.Errorf("%w: revoked", ErrToken)
+	}
+	return Caller{
+		Subject: events.Subject(c.Subject), Session: events.SessionID(c.Session),
+		Client: events.ClientID(c.ClientID), Claims: c,
+	}, nil
+}
+
+// denied judges what ends a token but not its session.
+func denied(state session.State, c claims.Access, kid events.KeyID) bool {
+	minted, err := events.ParsePosition(c.MintedAt)
+	for _, r := range state.Cuts {
+		switch r.Kind {
+		case events.KindToken:
+			if r.Target == c.ID {
+				return true
+			}
+		case events.KindKey:
+			if r.Target == string(kid) {
+				return true
+			}
+		case events.KindSubject, events.KindClient, events.KindAll:
+			after := err == nil && !r.Cut.IsZero() && minted.Shard == r.Cut.Shard && minted.Sequence > r.Cut.Sequence
+			spared := r.Except != "" && r.Except == state.Session.ID
+			if r.Scope == events.ScopeAccessTokens && !after && !spared {
+				return true
+			}
+		case events.KindSession, events.KindUnknown:
+		}
+	}
+	return false
+}
+
+// Sessions lists the living sessions of a subject, oldest first.
+func (s *Service) Sessions(ctx context.Context, sub events.Subject) ([]session.State, error) {
+	k := s.subjectKey(sub)
+	records, err := s.journal.Load(ctx, events.Position{}, s.subjectsOf(s.cfg.Realm.Sessions(k), k, "")...)
+	if err != nil {
+		return nil, err
+	}
+	var cuts session.State
+	for _, r := range records {
+		if _, ok := r.Envelope.Event.(events.CutsRecorded); ok {
+			cuts = session.Apply(cuts, r)
+		}
+	}
+	var living []session.State
+	for _, r := range records {
+		state := session.Apply(cuts, r)
+		if state.Exists() && !state.Over() && !state.Expired(time.Now()) {
+			living = append(living, state)
+		}
+	}
+	return living, nil
+}
+
+// EndOwn ends one session of the caller's. Any other id changes nothing and is no
+// error: whether it exists is not the caller's business.
+func (s *Service) EndOwn(ctx context.Context, c Caller, sid events.SessionID) error {
+	own := s.cfg.Realm.Session(s.subjectKey(c.Subject), sid)
+	state, _, err := s.loadBehindBarrier(ctx, []string{own})
+	if err != nil || !state.Exists() {
+		return err
+	}
+	_, err = s.end(ctx, own, state, events.ReasonLogout, events.Initiator{Role: "user"})
+	return err
+}
+
+// EndAll ends every session of the caller's, or every other.
+func (s *Service) EndAll(ctx context.Context, c Caller, spareThis bool) error {
+	r := Revocation{
+		Kind: events.KindSubject, Target: string(c.Subject),
+		Reason: events.ReasonLogoutAll, By: events.Initiator{Role: "user"},
+	}
+	if spareThis {
+		r.Except, r.Reason = c.Session, events.ReasonLogoutOthers
+	}
+	_, err := s.Revoke(ctx, r)
+	return err
+}
+
+// RevokeToken is RFC 7009: a refresh token ends its session, an access token
+// itself. A token that means nothing here is no error; one that belongs to
+// another client is [session.ErrClient].
+func (s *Service) RevokeToken(ctx context.Context, token string, client events.ClientID) error {
+	by := events.Initiator{Role: "client", Name: string(client)}
+	if t, err := refresh.Parse(token); err == nil {
+		return s.revokeRefreshToken(ctx, t, client, by)
+	}
+	c, _, err := s.keys.Verify(token, time.Now())
+	if err != nil {
+		return nil //nolint:nilerr // not a token that holds: nothing to revoke (section 2.2)
+	}
+	if events.ClientID(c.ClientID) != client {
+		return session.ErrClient
+	}
+	_, err = s.Revoke(ctx, Revocation{
+		Kind: events.KindToken, Target: c.ID, Reason: events.ReasonClientRequest, By: by, Expires: time.Unix(c.Expires, 0),
+	})
+	return err
+}
+
+func (s *Service) revokeRefreshToken(ctx context.Context, t refresh.Token, client events.ClientID, by events.Initiator) error {
+	key, err := s.keys.RefreshKeyByID(t.KeyID())
+	if err != nil {
+		return err
+	}
+	if !t.Plausible(key, s.cfg.Realm) {
+		return nil
+	}
+	own := s.cfg.Realm.Session(t.Fields().Subject, t.Fields().Session)
+	state, _, err := s.loadBehindBarrier(ctx, []string{own})
+	switch {
+	case err != nil:
+		return err
+	case !state.Exists() || !t.Verify(key, s.cfg.Realm, state.Session.Salt):
+		return nil
+	case state.Session.Client != client:
+		return session.ErrClient
+	}
+	_, err = s.end(ctx, own, state, events.ReasonClientRequest, by)
+	return err
+}
