@@ -47,7 +47,7 @@ func RunCluster(t *testing.T, n int, opts ...Option) *Cluster {
 	for _, node := range c.Nodes {
 		node.Start(t)
 	}
-	c.WaitLeader(t, topology.NoRole, "")
+	c.WaitLeader(t, "", "")
 	if !s.empty {
 		c.provision(t, c.URL())
 	}
@@ -129,12 +129,12 @@ func (c *Cluster) Kill(t *testing.T, i int) {
 	c.Heal(i)
 }
 
-// WaitLeader waits until a stream of a role's account has a leader that running
-// nodes agree on, and returns the node's index. Without a role it waits for the
-// leader of the cluster itself.
-func (c *Cluster) WaitLeader(t *testing.T, r topology.Role, stream string) int {
+// WaitLeader waits until a stream of an account has exactly one leader among the
+// running nodes, and returns the node's index. Without an account it waits for
+// the leader of the cluster itself.
+func (c *Cluster) WaitLeader(t *testing.T, a topology.Account, stream string) int {
 	t.Helper()
-	account := c.accountID(t, r)
+	account := c.accountID(t, a)
 	var leader int
 	Eventually(t, func(context.Context) error {
 		var leaders []int
@@ -152,18 +152,18 @@ func (c *Cluster) WaitLeader(t *testing.T, r topology.Role, stream string) int {
 	return leader
 }
 
-func (c *Cluster) accountID(t *testing.T, r topology.Role) string {
+func (c *Cluster) accountID(t *testing.T, name topology.Account) string {
 	t.Helper()
-	if r == topology.NoRole {
+	if name == "" {
 		return ""
 	}
 	accounts, err := c.authority.Accounts()
 	for _, a := range accounts {
-		if a.Name == r.String() {
+		if a.Name == string(name) {
 			return a.ID
 		}
 	}
-	t.Fatal(errors.Join(fmt.Errorf("no account of role %s", r), err))
+	t.Fatal(errors.Join(fmt.Errorf("no account %s", name), err))
 	return ""
 }
 

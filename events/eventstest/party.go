@@ -1,12 +1,16 @@
 package eventstest
 
 import (
+	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"github.com/revocast/revocast/events/natsauth"
 	"github.com/revocast/revocast/events/provision"
@@ -17,12 +21,14 @@ import (
 type party struct {
 	authority *natsauth.Authority
 	topology  topology.Options
+	keys      string
 	creds     string
 }
 
 func newParty(t *testing.T, o topology.Options) party {
 	t.Helper()
-	authority, err := natsauth.Generate(o)
+	keys := t.TempDir()
+	authority, err := natsauth.LoadOrCreate(keys, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +36,7 @@ func newParty(t *testing.T, o topology.Options) party {
 	if err := authority.WriteCredentials(creds); err != nil {
 		t.Fatal(err)
 	}
-	return party{authority: authority, topology: o, creds: creds}
+	return party{authority: authority, topology: o, keys: keys, creds: creds}
 }
 
 // Topology is what the streams and accounts are made from.
@@ -63,6 +69,41 @@ func (p party) connect(t *testing.T, url string, r topology.Role, more []nats.Op
 	return nc
 }
 
+// superuser connects as a user of the account whom no permission holds back: what
+// such a user cannot do, the account's walls prevent.
+func (p party) superuser(t *testing.T, url string, a topology.Account) *nats.Conn {
+	t.Helper()
+	seed, err := os.ReadFile(filepath.Join(p.keys, "account-"+string(a)+".nk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := nkeys.FromSeed(bytes.TrimSpace(seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := user.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.NewUserClaims(id).Encode(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(url, nats.UserJWT(
+		func() (string, error) { return token, nil },
+		user.Sign,
+	))
+	if err != nil {
+		t.Fatalf("connecting as superuser of %s: %v", a, err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
 func (p party) provisioner(t *testing.T, url string) *provision.Realm {
 	t.Helper()
 	r, err := provision.New(p.connect(t, url, topology.Issuer, nil), p.topology)
@@ -75,13 +116,14 @@ func (p party) provisioner(t *testing.T, url string) *provision.Realm {
 func (p party) provision(t *testing.T, url string) {
 	t.Helper()
 	r := p.provisioner(t, url)
-	Eventually(t, func(ctx context.Context) error {err :=  r.Ensure(ctx); if err != nil {t.Log(time.Now(), err)}; return err})
+	// A cluster that has just started refuses for a moment.
+	Eventually(t, r.Ensure)
 }
 
 func (p party) waitReady(t *testing.T, url string) {
 	t.Helper()
 	r := p.provisioner(t, url)
-	Eventually(t, func(ctx context.Context) error { return r.Ready(ctx) })
+	Eventually(t, r.Ready)
 }
 
 // Eventually calls check until it returns nil, and fails the test with its last

@@ -173,6 +173,13 @@ func (s *Server) Connect(t *testing.T, r topology.Role, more ...nats.Option) *na
 	return s.connect(t, s.URL(), r, more)
 }
 
+// Superuser returns a connection of a user of the account whom no permission holds
+// back, for what no role may do: deleting a stream, say. Closed when the test ends.
+func (s *Server) Superuser(t *testing.T, a topology.Account) *nats.Conn {
+	t.Helper()
+	return s.superuser(t, s.URL(), a)
+}
+
 // Provision creates the realm's streams, as an issuer does at start.
 func (s *Server) Provision(t *testing.T) {
 	t.Helper()

@@ -30,7 +30,7 @@ func TestClusterStarts(t *testing.T) {
 	t.Log("up", time.Since(start))
 	c.WaitReady(t)
 	t.Log("ready", time.Since(start))
-	l := c.WaitLeader(t, topology.Issuer, eventstest.Realm.FeedStream())
+	l := c.WaitLeader(t, topology.Issuer.Account(), eventstest.Realm.FeedStream())
 	t.Log("feed leader", l)
 }
 

@@ -21,7 +21,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
@@ -35,16 +34,16 @@ type Authority struct {
 	options  topology.Options
 	operator nkeys.KeyPair
 	system   nkeys.KeyPair
-	accounts map[topology.Role]account
+	accounts map[topology.Account]keys
 }
 
-// account is the key that an account is named by and the one its users are
-// signed with.
-type account struct{ identity, signer nkeys.KeyPair }
+// keys of an account: the one it is named by, and the one its users are signed
+// with; nil if it has no users.
+type keys struct{ identity, signer nkeys.KeyPair }
 
 // Account is one account as the server needs it.
 type Account struct {
-	// Name is for humans: the role's name, or "system".
+	// Name is for humans: as package topology calls it, or "system".
 	Name string
 	// ID is the public key by which NATS knows the account.
 	ID string
@@ -53,10 +52,10 @@ type Account struct {
 }
 
 // String tells nothing, so that an Authority printed by mistake is harmless.
-func (*Authority) String() string { return "natsauth.Authority" }
+func (Authority) String() string { return "natsauth.Authority" }
 
 // GoString is like String.
-func (a *Authority) GoString() string { return a.String() }
+func (a Authority) GoString() string { return a.String() }
 
 // Generate makes an authority that lives in memory alone.
 func Generate(o topology.Options) (*Authority, error) {
@@ -67,7 +66,7 @@ func Generate(o topology.Options) (*Authority, error) {
 
 // assemble asks pair for every key pair of an authority by its name.
 func assemble(o topology.Options, pair func(string, nkeys.PrefixByte) (nkeys.KeyPair, error)) (*Authority, error) {
-	a := &Authority{options: o, accounts: make(map[topology.Role]account)}
+	a := &Authority{options: o, accounts: make(map[topology.Account]keys)}
 	var err error
 	if a.operator, err = pair("operator", nkeys.PrefixByteOperator); err != nil {
 		return nil, err
@@ -75,15 +74,19 @@ func assemble(o topology.Options, pair func(string, nkeys.PrefixByte) (nkeys.Key
 	if a.system, err = pair("account-system", nkeys.PrefixByteAccount); err != nil {
 		return nil, err
 	}
+	for _, name := range topology.Accounts() {
+		var k keys
+		if k.identity, err = pair("account-"+string(name), nkeys.PrefixByteAccount); err != nil {
+			return nil, err
+		}
+		a.accounts[name] = k
+	}
 	for _, r := range topology.Roles() {
-		var acc account
-		if acc.identity, err = pair("account-"+r.String(), nkeys.PrefixByteAccount); err != nil {
+		k := a.accounts[r.Account()]
+		if k.signer, err = pair("signer-"+r.String(), nkeys.PrefixByteAccount); err != nil {
 			return nil, err
 		}
-		if acc.signer, err = pair("signer-"+r.String(), nkeys.PrefixByteAccount); err != nil {
-			return nil, err
-		}
-		a.accounts[r] = acc
+		a.accounts[r.Account()] = k
 	}
 	return a, nil
 }
@@ -116,40 +119,45 @@ func (a *Authority) Accounts() ([]Account, error) {
 		return nil, err
 	}
 	list := []Account{{Name: claims.Name, ID: id, JWT: token}}
-	for _, r := range topology.Roles() {
-		acc, err := a.account(r)
+	for _, name := range topology.Accounts() {
+		acc, err := a.account(name)
 		if err != nil {
-			return nil, fmt.Errorf("signing account of role %s: %w", r, err)
+			return nil, fmt.Errorf("signing account %s: %w", name, err)
 		}
 		list = append(list, acc)
 	}
 	return list, nil
 }
 
-func (a *Authority) account(r topology.Role) (Account, error) {
-	id, err := a.accounts[r].identity.PublicKey()
+func (a *Authority) account(name topology.Account) (Account, error) {
+	id, err := a.accounts[name].identity.PublicKey()
 	if err != nil {
 		return Account{}, err
 	}
 	claims := jwt.NewAccountClaims(id)
-	claims.Name = r.String()
-	if r.HasJetStream() {
+	claims.Name = string(name)
+	if name.HasJetStream() {
 		claims.Limits.JetStreamLimits = jwt.JetStreamLimits{
 			MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit,
 			Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 		}
 	}
-	if claims.Exports, err = a.exports(r); err != nil {
+	if claims.Exports, err = a.exports(name); err != nil {
 		return Account{}, err
 	}
-	if claims.Imports, err = a.imports(r, id); err != nil {
+	if claims.Imports, err = a.imports(name, id); err != nil {
 		return Account{}, err
 	}
-	scope, err := a.scope(r)
-	if err != nil {
-		return Account{}, err
+	for _, r := range topology.Roles() {
+		if r.Account() != name {
+			continue
+		}
+		scope, err := a.scope(r)
+		if err != nil {
+			return Account{}, err
+		}
+		claims.SigningKeys.AddScopedSigner(scope)
 	}
-	claims.SigningKeys.AddScopedSigner(scope)
 	token, err := encode(claims, a.operator)
 	if err != nil {
 		return Account{}, err
@@ -159,7 +167,7 @@ func (a *Authority) account(r topology.Role) (Account, error) {
 
 // scope is the template that every user signed by the role's signer gets.
 func (a *Authority) scope(r topology.Role) (*jwt.UserScope, error) {
-	signer, err := a.accounts[r].signer.PublicKey()
+	signer, err := a.accounts[r.Account()].signer.PublicKey()
 	if err != nil {
 		return nil, err
 	}
@@ -172,15 +180,11 @@ func (a *Authority) scope(r topology.Role) (*jwt.UserScope, error) {
 	return scope, nil
 }
 
-// answersWithin is how long the server remembers where the answers to one request
-// go, counted from the last of them.
-const answersWithin = 30 * time.Second
-
-func (a *Authority) exports(r topology.Role) (jwt.Exports, error) {
+func (a *Authority) exports(name topology.Account) (jwt.Exports, error) {
 	var list jwt.Exports
 	seen := make(map[string]bool)
 	for _, s := range a.options.Shares() {
-		if s.Owner != r || seen[s.Subject] {
+		if s.Owner != name || seen[s.Subject] {
 			continue
 		}
 		seen[s.Subject] = true
@@ -189,17 +193,17 @@ func (a *Authority) exports(r topology.Role) (jwt.Exports, error) {
 			e.ResponseType = jwt.ResponseTypeSingleton
 		}
 		if s.Many {
-			e.ResponseType, e.ResponseThreshold = jwt.ResponseTypeStream, answersWithin
+			e.ResponseType = jwt.ResponseTypeStream
 		}
 		list.Add(e)
 	}
 	return list, nil
 }
 
-func (a *Authority) imports(r topology.Role, id string) (jwt.Imports, error) {
+func (a *Authority) imports(name topology.Account, id string) (jwt.Imports, error) {
 	var list jwt.Imports
 	for _, s := range a.options.Shares() {
-		if s.To != r {
+		if s.To != name {
 			continue
 		}
 		owner := a.accounts[s.Owner].identity
@@ -233,7 +237,7 @@ func exportType(s topology.Share) jwt.ExportType {
 // secret. Users do not expire; a stolen file is answered by making a new
 // authority.
 func (a *Authority) Credentials(r topology.Role) ([]byte, error) {
-	acc, ok := a.accounts[r]
+	k, ok := a.accounts[r.Account()]
 	if !ok {
 		return nil, fmt.Errorf("making credentials: role %s has no account", r)
 	}
@@ -249,10 +253,10 @@ func (a *Authority) Credentials(r topology.Role) ([]byte, error) {
 	claims := jwt.NewUserClaims(id)
 	claims.Name = r.String()
 	claims.UserPermissionLimits = jwt.UserPermissionLimits{} // the scope's, see the package comment
-	if claims.IssuerAccount, err = acc.identity.PublicKey(); err != nil {
+	if claims.IssuerAccount, err = k.identity.PublicKey(); err != nil {
 		return nil, fmt.Errorf("reading account key of role %s: %w", r, err)
 	}
-	token, err := encode(claims, acc.signer)
+	token, err := encode(claims, k.signer)
 	if err != nil {
 		return nil, err
 	}
@@ -284,11 +288,11 @@ func (a *Authority) owns(r topology.Role, file []byte) (bool, error) {
 	if err != nil {
 		return false, errors.New("holds no user key")
 	}
-	accountID, err := a.accounts[r].identity.PublicKey()
+	accountID, err := a.accounts[r.Account()].identity.PublicKey()
 	if err != nil {
 		return false, err
 	}
-	signer, err := a.accounts[r].signer.PublicKey()
+	signer, err := a.accounts[r.Account()].signer.PublicKey()
 	if err != nil {
 		return false, err
 	}
@@ -309,7 +313,7 @@ func encode(claims jwt.Claims, with nkeys.KeyPair) (string, error) {
 	return token, nil
 }
 
-// sameSeed reports whether a file holds nothing but the seed of a key of a kind.
+// parseSeed reads a file that holds nothing but the seed of a key of a kind.
 func parseSeed(file []byte, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
 	seed := bytes.TrimSpace(file)
 	prefix, _, err := nkeys.DecodeSeed(seed)

@@ -32,8 +32,9 @@ import (
 // concurrent use.
 type Realm struct {
 	options topology.Options
-	// js speaks of the issuers' own account, subscribers of the subscribers'.
-	js, subscribers jetstream.JetStream
+	// js is the JetStream of the issuers' own account, vault what they see of the
+	// vault's.
+	js, vault jetstream.JetStream
 }
 
 // New does not touch the network. The connection stays the caller's.
@@ -42,11 +43,11 @@ func New(nc *nats.Conn, o topology.Options) (*Realm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening JetStream: %w", err)
 	}
-	subscribers, err := jetstream.NewWithAPIPrefix(nc, o.EventsAPI())
+	vault, err := jetstream.NewWithAPIPrefix(nc, o.EventsAPI())
 	if err != nil {
-		return nil, fmt.Errorf("opening JetStream of the subscribers' account: %w", err)
+		return nil, fmt.Errorf("opening JetStream of the vault: %w", err)
 	}
-	return &Realm{options: o, js: js, subscribers: subscribers}, nil
+	return &Realm{options: o, js: js, vault: vault}, nil
 }
 
 // Ensure creates what is missing and updates what is older than this version. It
@@ -82,47 +83,64 @@ func (r *Realm) Ensure(ctx context.Context) error {
 }
 
 // events makes EVENTS and the consumer it is fed by. The subject between the two
-// is a secret that the first to come draws: the consumer's name is taken once.
+// is a secret; issuers that start together may draw several, and go on until both
+// ends agree on one.
 func (r *Realm) events(ctx context.Context) error {
-	name := r.options.Realm.EventsStream()
-	deliver, err := r.eventsDeliver(ctx)
-	if err != nil {
-		return err
+	o := r.options
+	name, feed := o.Realm.EventsStream(), o.Realm.FeedStream()
+	for {
+		deliver, err := r.eventsDeliver(ctx)
+		if err != nil {
+			return err
+		}
+		if deliver == "" {
+			// A new copy begins at the beginning, so its consumer must be new too.
+			err := r.js.DeleteConsumer(ctx, feed, topology.EventsConsumer)
+			if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return fmt.Errorf("renewing consumer %s of stream %s: %w", topology.EventsConsumer, feed, err)
+			}
+			deliver = o.EventsDeliver(rand.Text())
+		}
+		c := topology.SourceConsumer{Name: topology.EventsConsumer, Deliver: deliver}
+		if err := r.consumer(ctx, feed, &c, o.EventsFilter()); err != nil {
+			return err
+		}
+		if _, err := r.stream(ctx, r.vault, o.Events(deliver)); err != nil {
+			return err
+		}
+		agreed, err := r.eventsDeliver(ctx)
+		if err != nil {
+			return err
+		}
+		made, err := r.js.PushConsumer(ctx, feed, topology.EventsConsumer)
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("reading consumer %s of stream %s: %w", topology.EventsConsumer, feed, err)
+		}
+		if err == nil && agreed == made.CachedInfo().Config.DeliverSubject {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("provisioning stream %s: %w", name, err)
+		}
 	}
-	if err := r.consumer(ctx, r.options.Realm.FeedStream(),
-		&topology.SourceConsumer{Name: topology.EventsConsumer, Deliver: deliver},
-		r.options.EventsFilter()); err != nil {
-		return err
-	}
-	if _, err := r.stream(ctx, r.subscribers, r.options.Events(deliver)); err != nil {
-		return fmt.Errorf("provisioning %s in the subscribers' account: %w", name, err)
-	}
-	return nil
 }
 
-// eventsDeliver returns the subject in use: EVENTS' own, else the consumer's,
-// else a new one.
+// eventsDeliver returns the subject that EVENTS listens to; empty if there is no
+// EVENTS yet.
 func (r *Realm) eventsDeliver(ctx context.Context) (string, error) {
 	name := r.options.Realm.EventsStream()
-	s, err := r.subscribers.Stream(ctx, name)
-	if err == nil {
-		if src := s.CachedInfo().Config.Sources; len(src) == 1 && src[0].Consumer != nil {
-			return src[0].Consumer.DeliverSubject, nil
-		}
-		return "", fmt.Errorf("stream %s exists but does not source the feed through consumer %s; remove it",
-			name, topology.EventsConsumer)
+	s, err := r.vault.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return "", nil
 	}
-	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+	if err != nil {
 		return "", fmt.Errorf("reading stream %s: %w", name, err)
 	}
-	c, err := r.js.PushConsumer(ctx, r.options.Realm.FeedStream(), topology.EventsConsumer)
-	if err == nil {
-		return c.CachedInfo().Config.DeliverSubject, nil
+	sources := s.CachedInfo().Config.Sources
+	if len(sources) != 1 || sources[0].Consumer == nil {
+		return "", fmt.Errorf("stream %s exists and does not source the feed through consumer %s", name, topology.EventsConsumer)
 	}
-	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return "", fmt.Errorf("reading consumer %s: %w", topology.EventsConsumer, err)
-	}
-	return r.options.EventsDeliver(rand.Text()), nil
+	return sources[0].Consumer.DeliverSubject, nil
 }
 
 // consumer makes the durable consumer that another stream sources through. It

@@ -38,7 +38,7 @@ func (r *Realm) Ready(ctx context.Context) error {
 	if _, err := r.sourcing(ctx, r.js, o.Audit()); err != nil {
 		return err
 	}
-	if _, err := r.sourcing(ctx, r.subscribers, o.Events("")); err != nil {
+	if _, err := r.sourcing(ctx, r.vault, o.Events("")); err != nil {
 		return err
 	}
 	return r.beating(ctx, feed)

@@ -12,7 +12,7 @@ const (
 	Issuer
 	// Sidecar reads the feed and reports what it has applied.
 	Sidecar
-	// Subscriber is a service that acts on events; its account owns EVENTS.
+	// Subscriber is a service that acts on events.
 	Subscriber
 	// Operator revokes by hand, also while every issuer is down.
 	Operator
@@ -58,10 +58,34 @@ type Permissions struct {
 	Subscribe []string
 }
 
+// Account is a NATS account: the wall between those who share no subject. There
+// is one for each role, named like it, and one that nobody can log in to.
+type Account string
+
+// Vault is the account that holds EVENTS. Its subscribers are outside: whoever
+// asks JetStream from inside an account can have the answer sent to any subject
+// of it, and an empty answer sent to STREAM.DELETE deletes the stream.
+const Vault Account = "vault"
+
+// Account is the account of the role's users.
+func (r Role) Account() Account { return Account(r.String()) }
+
+// Accounts lists every account.
+func Accounts() []Account {
+	list := []Account{Vault}
+	for _, r := range Roles() {
+		list = append(list, r.Account())
+	}
+	return list
+}
+
+// HasJetStream reports whether the account may hold streams.
+func (a Account) HasJetStream() bool { return a == Issuer.Account() || a == Vault }
+
 // Share opens one subject of one account to another: requests travel to its
 // owner (a service) or messages from it (a stream of messages).
 type Share struct {
-	Owner, To Role
+	Owner, To Account
 	// Subject is the owner's. Local is what the other side calls it; the same if
 	// empty.
 	Subject, Local string
@@ -78,50 +102,59 @@ func (s Share) LocalSubject() string {
 	return s.Subject
 }
 
-// HasJetStream reports whether the role's account may hold streams.
-func (r Role) HasJetStream() bool { return r == Issuer || r == Subscriber }
-
-// Shares are all openings between the accounts of a realm.
+// Shares are all openings between the accounts of a realm. Answers to a request
+// that comes through one go back the way it came, whatever reply subject it names.
 func (o Options) Shares() []Share {
-	service := func(owner, to Role, subject string) Share {
+	issuer, sidecar, subscriber, operator := Issuer.Account(), Sidecar.Account(), Subscriber.Account(), Operator.Account()
+	service := func(owner, to Account, subject string) Share {
 		return Share{Owner: owner, To: to, Subject: subject, Service: true}
 	}
-	directGet := func(to Role, stream string) Share {
-		return Share{Owner: Issuer, To: to, Subject: "$JS.API.DIRECT.GET." + stream, Service: true, Many: true}
+	directGet := func(to Account, stream string) Share {
+		return Share{Owner: issuer, To: to, Subject: "$JS.API.DIRECT.GET." + stream, Service: true, Many: true}
 	}
-	live := func(to Role) Share { return Share{Owner: Issuer, To: to, Subject: o.Realm.Live()} }
-	feed, eventsStream := o.Realm.FeedStream(), o.Realm.EventsStream()
+	feed, kept := o.Realm.FeedStream(), o.Realm.EventsStream()
 
 	list := []Share{
-		directGet(Sidecar, feed),
-		live(Sidecar),
-		service(Issuer, Sidecar, o.Realm.Reports()),
+		directGet(sidecar, feed),
+		{Owner: issuer, To: sidecar, Subject: o.Realm.Live()},
+		service(issuer, sidecar, o.Realm.Reports()),
 
-		directGet(Operator, feed),
-		directGet(Operator, o.Realm.AuditStream()),
-		live(Operator),
+		directGet(operator, feed),
+		directGet(operator, o.Realm.AuditStream()),
+		{Owner: issuer, To: operator, Subject: o.Realm.Live()},
 
 		// What EVENTS needs to source FEED. The consumer exists already; from the
-		// subscribers' account it can be rewound and answered, but not made: who
-		// makes a consumer chooses where in the issuers' account it delivers.
+		// vault it can be rewound and answered, but not made: who makes a consumer
+		// chooses where in the issuers' account it delivers. The wildcards matter:
+		// a subscriber's push consumer delivers only to a subject that somebody
+		// listens to by exactly that name.
 		{
-			Owner: Issuer, To: Subscriber, Service: true,
-			Subject: "$JS.API.CONSUMER.RESET." + feed + "." + EventsConsumer,
-			Local:   o.FeedAPI() + ".CONSUMER.RESET." + feed + "." + EventsConsumer,
+			Owner: issuer, To: Vault, Service: true,
+			Subject: "$JS.API.CONSUMER.RESET." + feed + ".*",
+			Local:   o.FeedAPI() + ".CONSUMER.RESET." + feed + ".*",
 		},
-		service(Issuer, Subscriber, "$JS.FC."+feed+"."+EventsConsumer+".>"),
-		{Owner: Issuer, To: Subscriber, Subject: o.EventsDeliver("*")},
+		service(issuer, Vault, "$JS.FC."+feed+"."+EventsConsumer+".>"),
+		{Owner: issuer, To: Vault, Subject: o.EventsDeliver("*")},
 	}
 	// An operator denies. Lifting and keys are not here: they would allow.
 	for _, s := range o.entrySubjects() {
-		list = append(list, service(Issuer, Operator, s))
+		list = append(list, service(issuer, operator, s))
 	}
+	for _, s := range consumerAPI(kept) {
+		list = append(list, service(Vault, subscriber, s))
+	}
+	list = append(list,
+		Share{Owner: Vault, To: subscriber, Subject: pullAPI(kept), Service: true, Many: true},
+		// An account without JetStream answers every API request with "not enabled",
+		// besides the vault's answer, unless it imports this one.
+		service(Vault, subscriber, "$JS.API.INFO"),
+	)
 	// With this an issuer keeps EVENTS as it should be, by its own credentials.
 	for _, verb := range []string{"CREATE", "UPDATE", "INFO"} {
 		list = append(list, Share{
-			Owner: Subscriber, To: Issuer, Service: true,
-			Subject: "$JS.API.STREAM." + verb + "." + eventsStream,
-			Local:   o.EventsAPI() + ".STREAM." + verb + "." + eventsStream,
+			Owner: Vault, To: issuer, Service: true,
+			Subject: "$JS.API.STREAM." + verb + "." + kept,
+			Local:   o.EventsAPI() + ".STREAM." + verb + "." + kept,
 		})
 	}
 	return list
@@ -140,15 +173,14 @@ func (o Options) Permissions(r Role) Permissions {
 			p.Publish = append(p.Publish, issuerAPI(name)...)
 		}
 		p.Subscribe = append(p.Subscribe, o.Realm.Reports(), o.Realm.Live())
-	case Subscriber:
-		p.Publish = append(p.Publish, consumerAPI(o.Realm.EventsStream())...)
-	case Sidecar, Operator:
+	case Sidecar, Subscriber, Operator:
+		// No more than is shared with their account.
 	case NoRole:
 		return Permissions{}
 	}
 	for _, s := range o.Shares() {
 		switch {
-		case s.To != r || r == Subscriber: // what subscribers' account imports is for its server alone
+		case s.To != r.Account():
 		case s.Service:
 			p.Publish = append(p.Publish, s.LocalSubject())
 		default:
@@ -162,6 +194,7 @@ func (o Options) Permissions(r Role) Permissions {
 // or purge one, restore one over it, or remove single messages.
 func issuerAPI(stream string) []string {
 	return append(consumerAPI(stream),
+		pullAPI(stream),
 		"$JS.API.STREAM.CREATE."+stream,
 		"$JS.API.STREAM.UPDATE."+stream,
 		"$JS.API.STREAM.INFO."+stream,
@@ -171,18 +204,19 @@ func issuerAPI(stream string) []string {
 	)
 }
 
-// consumerAPI is what using consumers takes. Not reading the stream's own
-// configuration: EVENTS' holds a secret, see [Options.Events].
+// consumerAPI is what using consumers takes, besides pulling. Not reading the
+// stream's configuration: that of EVENTS holds a secret, see [Options.Events].
 func consumerAPI(stream string) []string {
 	return []string{
 		"$JS.API.CONSUMER.CREATE." + stream,
 		"$JS.API.CONSUMER.CREATE." + stream + ".>",
 		"$JS.API.CONSUMER.INFO." + stream + ".*",
 		"$JS.API.CONSUMER.DELETE." + stream + ".*",
-		"$JS.API.CONSUMER.MSG.NEXT." + stream + ".*",
 		"$JS.ACK." + stream + ".>",
 	}
 }
+
+func pullAPI(stream string) string { return "$JS.API.CONSUMER.MSG.NEXT." + stream + ".*" }
 
 // entrySubjects are the feed subjects of revocations.
 func (o Options) entrySubjects() []string {

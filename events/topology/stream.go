@@ -55,6 +55,10 @@ const (
 // Source is one origin of a stream.
 type Source struct {
 	Name string `json:"name"`
+	// StartSeq is where a source begins of which the stream holds nothing yet.
+	// Left out, NATS may begin at the time of the stream's last message instead,
+	// and skip what one origin stored before another's first message came.
+	StartSeq uint64 `json:"opt_start_seq,omitempty"`
 	// Transforms filter by their source subject and rename to their destination.
 	Transforms []Transform `json:"subject_transforms,omitempty"`
 	External   *External   `json:"external,omitempty"`
@@ -179,12 +183,12 @@ func (o Options) Audit() Stream {
 	}
 	journal, feed, audit := o.root()+"journal.", o.root()+"feed.", o.root()+"audit."
 	s.Sources = []Source{
-		{Name: o.Realm.JournalStream(), Transforms: []Transform{
+		{Name: o.Realm.JournalStream(), StartSeq: 1, Transforms: []Transform{
 			{journal + "session.*.*", audit + "journal.session.{{partition(" + auditShards + ",1)}}"},
 			{journal + "cut.*.*", audit + "journal.cut.{{partition(" + auditShards + ",1,2)}}"},
 			{journal + "key.*", audit + "journal.key.{{partition(1,1)}}"},
 		}},
-		{Name: o.Realm.FeedStream(), Transforms: []Transform{
+		{Name: o.Realm.FeedStream(), StartSeq: 1, Transforms: []Transform{
 			{feed + "*.*", audit + "feed.{{wildcard(1)}}.{{wildcard(2)}}"},
 			{feed + "keys", audit + "feed.keys.0"},
 		}},
@@ -193,9 +197,9 @@ func (o Options) Audit() Stream {
 	return s
 }
 
-// Events is the subscribers' own copy of the feed, in their account. deliver is
-// where FEED's consumer for it delivers: a subject that nobody can guess, since
-// whoever may create a consumer could have it deliver there too (see
+// Events is the copy of the feed for subscribers, in the [Vault]. deliver is where
+// FEED's consumer for it delivers: a subject that nobody can guess, since whoever
+// may create a consumer could have it deliver there too (see
 // [Options.EventsDeliver]).
 func (o Options) Events(deliver string) Stream {
 	s := o.base(o.Realm.EventsStream(), "Revocast: what was denied, for services that subscribe")
@@ -226,9 +230,9 @@ func (o Options) EventsDeliver(secret string) string { return o.root() + "sourci
 // EventsFilter is what of the feed subscribers get: everything but heartbeats.
 func (o Options) EventsFilter() []string { return o.feedSubjects() }
 
-// FeedAPI is the prefix under which the subscribers' account sees the part of
-// FEED's API that sourcing needs; EventsAPI the one under which issuers see the
-// part of EVENTS' that provisioning needs. Both stand for "$JS.API".
+// FeedAPI is the prefix under which the vault sees the part of FEED's API that
+// sourcing needs; EventsAPI the one under which issuers see the part of EVENTS'
+// that provisioning needs. Both stand for "$JS.API".
 func (o Options) FeedAPI() string { return o.root() + "api.feed" }
 
 // EventsAPI is described at [Options.FeedAPI].

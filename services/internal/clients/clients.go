@@ -177,3 +177,13 @@ func parseHash(s string) (sum [sha256.Size]byte, ok bool) {
 	}
 	return [sha256.Size]byte(b), true
 }
+
+// Scopes lists every scope that any client may have, sorted.
+func (r Registry) Scopes() []string {
+	var all []string
+	for _, c := range r.clients {
+		all = append(all, c.Scopes...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}

@@ -14,6 +14,9 @@ import (
 type Revocation struct {
 	Kind   events.Kind
 	Target string
+	// Issuer is whose tokens are meant; empty for this issuer's own. What belongs
+	// to another issuer is denied, and has nothing to be recorded in.
+	Issuer events.Issuer
 	// Scope says what a wide revocation cuts.
 	Scope  events.Scope
 	Except events.SessionID
@@ -35,23 +38,34 @@ type Revoked struct {
 // Revoke denies first, then records, and returns when both are durable. What is
 // revoked already stays so and is answered alike.
 func (s *Service) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
-	if r.Kind == events.KindSession {
+	if r.Issuer == "" {
+		r.Issuer = s.cfg.Issuer
+	}
+	own := r.Issuer == s.cfg.Issuer
+	if own && r.Kind == events.KindSession {
 		return s.revokeSession(ctx, r)
 	}
 	now := time.Now()
 	n := events.Revocation{
-		ID: events.RevocationID(newID()), Kind: r.Kind, Issuer: s.cfg.Issuer, Target: r.Target, Scope: r.Scope,
+		ID: events.RevocationID(newID()), Kind: r.Kind, Issuer: r.Issuer, Target: r.Target, Scope: r.Scope,
 		Except: r.Except, Reason: r.Reason, By: r.By, Until: s.until(now, time.Time{}),
 	}
 	if r.Kind == events.KindToken && !r.Expires.IsZero() {
 		n.Until = r.Expires.Add(MaxLeeway + MaxSkew)
 	}
-	if r.Kind.Wide() {
-		cut, err := s.barrier(ctx)
-		if err != nil {
-			return Revoked{}, err
+	if r.Kind.Wide() && r.Kind != events.KindKey { // a stolen key signs any time and place
+		n.CutTime = now
+		if own {
+			cut, err := s.barrier(ctx)
+			if err != nil {
+				return Revoked{}, err
+			}
+			n.Cut = cut
 		}
-		n.Cut, n.CutTime = cut, now
+	}
+	if !own {
+		sequence, err := s.deny(ctx, n, now)
+		return Revoked{Revocation: n, FeedSequence: sequence}, err
 	}
 	return s.denyThenRecord(ctx, n, now)
 }

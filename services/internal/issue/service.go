@@ -29,8 +29,8 @@ var (
 	ErrSlowDown = errors.New("refreshed too often")
 	// ErrExists: the user is there already.
 	ErrExists = errors.New("user exists")
-	// ErrNoSession: the caller has no such session.
-	ErrNoSession = errors.New("no such session")
+	// ErrNoUser: there is no such user.
+	ErrNoUser = errors.New("no such user")
 )
 
 // The protocol's own bounds, the same for every realm (docs/invariants.md): what

@@ -47,7 +47,7 @@ func (s *Service) Authenticate(ctx context.Context, token string, current bool) 
 	case state.Unreadable:
 		return Caller{}, fmt.Errorf("%w: %w", events.ErrUnavailable, session.ErrUnreadable)
 	case !state.Exists() || state.Over():
-		return Caller{}, fmt.Errorf("%w: its session is over", ErrToken)
+		return Caller{}, fmt.Errorf("%w: %w", ErrToken, session.ErrOver)
 	case denied(state, c, kid):
 		return Caller{}, fmt.Errorf("%w: revoked", ErrToken)
 	}

@@ -28,6 +28,12 @@ func (s *Service) Register(ctx context.Context, username, passwordHash string, r
 	return sub, err
 }
 
+// HasUser reports whether a user of this name is registered.
+func (s *Service) HasUser(ctx context.Context, username string) (bool, error) {
+	user, _, err := s.user(ctx, s.subjectOf(username))
+	return user.Subject != "", err
+}
+
 // subjectOf derives a user's `sub` from the name, so that a login needs no index
 // and a name is taken once. Without the realm's key it tells nothing.
 func (s *Service) subjectOf(username string) events.Subject {
@@ -88,6 +94,18 @@ func (s *Service) ChangePassword(ctx context.Context, c Caller, current, wanted 
 	}
 	by := events.Initiator{Role: "user"}
 	return s.setPassword(ctx, user, after, wanted, c.Session, by)
+}
+
+// SetPassword replaces any user's password and ends every session of theirs.
+func (s *Service) SetPassword(ctx context.Context, sub events.Subject, wanted string, by events.Initiator) (Revoked, error) {
+	user, after, err := s.user(ctx, sub)
+	if err != nil {
+		return Revoked{}, err
+	}
+	if user.Subject == "" {
+		return Revoked{}, ErrNoUser
+	}
+	return s.setPassword(ctx, user, after, wanted, "", by)
 }
 
 func (s *Service) setPassword(ctx context.Context, user events.User, after events.Position, wanted string, except events.SessionID, by events.Initiator) (Revoked, error) {

@@ -58,7 +58,7 @@ type Error struct {
 	Description string
 	// Status overrides the HTTP status that the code has; zero keeps that.
 	Status int
-	// RetryAfter is sent with 503; at least a second.
+	// RetryAfter is sent with 503 and 429; at least a second.
 	RetryAfter time.Duration
 }
 
@@ -106,7 +106,7 @@ func WriteError(w http.ResponseWriter, err error) {
 	switch status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+realm+`", charset="UTF-8"`)
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", problem.Seconds(e.RetryAfter))
 	}
 	write(w, status, struct {

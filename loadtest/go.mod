@@ -1,0 +1,3 @@
+module github.com/revocast/revocast/loadtest
+
+go 1.26.0

@@ -1,0 +1,280 @@
+// Package app puts an issuer together and runs it. It is the one package that
+// knows all the others; what it starts it stops, last first.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/natsauth"
+	"github.com/revocast/revocast/events/provision"
+	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/events/topology"
+	"github.com/revocast/revocast/services/internal/adminapi"
+	"github.com/revocast/revocast/services/internal/bootstrap"
+	"github.com/revocast/revocast/services/internal/broker"
+	"github.com/revocast/revocast/services/internal/clients"
+	"github.com/revocast/revocast/services/internal/config"
+	"github.com/revocast/revocast/services/internal/eventstore"
+	"github.com/revocast/revocast/services/internal/finisher"
+	"github.com/revocast/revocast/services/internal/issue"
+	"github.com/revocast/revocast/services/internal/password"
+	"github.com/revocast/revocast/services/internal/signing"
+)
+
+const (
+	// provisionWithin bounds how long the broker may take to be there at start.
+	provisionWithin = 2 * time.Minute
+	// drainWithin bounds how long requests under way may take at the end.
+	drainWithin = 10 * time.Second
+)
+
+// App is an issuer. Make one with [New], let [App.Run] run, then call [App.Close].
+type App struct {
+	cfg     config.Config
+	log     *zap.Logger
+	metrics *prometheus.Registry
+	stops   []func()
+
+	conn     *nats.Conn
+	realm    *provision.Realm
+	keys     *signing.Keys
+	clients  clients.Registry
+	hasher   *password.Hasher
+	service  *issue.Service
+	finisher *finisher.Finisher
+	clock    *clock
+	admin    adminapi.Operator
+
+	// unready says why this issuer should not be sent requests: empty for no
+	// reason, nil before anyone has looked.
+	unready atomic.Pointer[string]
+}
+
+// New opens everything an issuer needs: keys, broker, streams, users. On error
+// whatever was opened is closed again.
+func New(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *App, err error) {
+	a := &App{cfg: cfg, log: log, metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, step := range []func(context.Context) error{
+		a.openKeys, a.openBroker, a.openStreams, a.openService, a.registerUsers,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Close stops what New opened, last first. It may be called once.
+func (a *App) Close() {
+	for i := len(a.stops) - 1; i >= 0; i-- {
+		a.stops[i]()
+	}
+}
+
+func (a *App) onClose(f func()) { a.stops = append(a.stops, f) }
+
+func (a *App) openKeys(context.Context) (err error) {
+	if a.cfg.Clients == "" {
+		a.log.Warn("no clients are configured (--clients): nobody can log in")
+	} else if a.clients, err = clients.Load(a.cfg.Clients, a.cfg.Policy()); err != nil {
+		return err
+	}
+	audiences := a.clients.Audiences()
+	if len(audiences) == 0 {
+		audiences = []string{a.cfg.Issuer}
+	}
+	a.keys, err = signing.Open(signing.Config{
+		Dir: a.cfg.KeysDir, Issuer: events.Issuer(a.cfg.Issuer), Audiences: audiences,
+		Algorithm: a.cfg.SigningAlg, MaxSkew: issue.MaxSkew,
+	})
+	if err != nil {
+		return err
+	}
+	if a.hasher, err = password.New(password.Config{}); err != nil {
+		return err
+	}
+	a.admin, err = operatorToken(a.cfg.AdminTokenFile)
+	return err
+}
+
+// openBroker starts the inner broker unless there is one outside, and connects.
+func (a *App) openBroker(context.Context) error {
+	url, creds := a.cfg.NATSURL, a.cfg.NATSCreds
+	if url == "" {
+		authority, err := natsauth.LoadOrCreate(filepath.Join(a.cfg.KeysDir, "broker"), a.topology())
+		if err != nil {
+			return fmt.Errorf("opening the broker's keys: %w", err)
+		}
+		if err := authority.WriteCredentials(a.cfg.CredsDir); err != nil {
+			return fmt.Errorf("writing the broker's credentials: %w", err)
+		}
+		b, err := broker.Start(broker.Config{Listen: a.cfg.NATSListen, Dir: filepath.Join(a.cfg.DataDir, "broker")}, authority, a.log)
+		if err != nil {
+			return err
+		}
+		a.onClose(b.Stop)
+		url, creds = b.URL(), filepath.Join(a.cfg.CredsDir, topology.Issuer.String()+".creds")
+	}
+	conn, err := nats.Connect(url,
+		nats.Name("revocast issuer"), nats.UserCredentials(creds), nats.CustomInboxPrefix(topology.Issuer.InboxPrefix()),
+		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
+		nats.ReconnectJitter(200*time.Millisecond, time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { a.log.Warn("broker disconnected", zap.Error(err)) }),
+		nats.ReconnectHandler(func(*nats.Conn) { a.log.Info("broker connected again") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { a.log.Error("broker reports", zap.Error(err)) }),
+	)
+	if err != nil {
+		return fmt.Errorf("connecting to the broker: %w", err)
+	}
+	a.onClose(conn.Close)
+	a.conn = conn
+	return nil
+}
+
+func (a *App) topology() topology.Options {
+	return topology.Options{Realm: subject.Realm(a.cfg.Realm), Replicas: a.cfg.Replicas}
+}
+
+// openStreams creates or updates the streams, waiting for a broker that is not
+// there yet.
+func (a *App) openStreams(ctx context.Context) (err error) {
+	if a.realm, err = provision.New(a.conn, a.topology()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, provisionWithin)
+	defer cancel()
+	for {
+		attempt, done := context.WithTimeout(ctx, 10*time.Second)
+		err := a.realm.Ensure(attempt)
+		done()
+		if err == nil {
+			return nil
+		}
+		a.log.Warn("streams are not ready", zap.Error(err))
+		if !sleep(ctx, time.Second) {
+			return fmt.Errorf("provisioning realm %s: %w", a.cfg.Realm, err)
+		}
+	}
+}
+
+func (a *App) openService(context.Context) error {
+	realm := subject.Realm(a.cfg.Realm)
+	journal, err1 := eventstore.NewJournal(a.conn, realm.JournalStream())
+	feed, err2 := eventstore.NewFeed(a.conn, realm.FeedStream())
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	a.service = issue.New(issue.Config{
+		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), MaxAccessTTL: max(a.cfg.AccessTTL, a.clients.MaxAccessTTL()),
+	}, issue.Deps{Journal: journal, Feed: feed, Passwords: a.hasher, Keys: a.keys, Keyer: a.keys.Keyer()})
+	var err error
+	if a.finisher, err = finisher.New(a.conn, realm, a.service, a.log, a.metrics); err != nil {
+		return err
+	}
+	a.clock, err = watchClock(a.conn, realm, a.metrics)
+	return err
+}
+
+// registerUsers registers those of the users file that do not exist yet. Whoever
+// does keeps the password they have.
+func (a *App) registerUsers(ctx context.Context) error {
+	if a.cfg.Users == "" {
+		return nil
+	}
+	users, err := bootstrap.Load(a.cfg.Users)
+	if err != nil {
+		return err
+	}
+	for _, u := range users {
+		known, err := a.service.HasUser(ctx, u.Username)
+		if err != nil {
+			return fmt.Errorf("looking for user %q: %w", u.Username, err)
+		}
+		if known {
+			continue
+		}
+		hash := u.PasswordHash
+		if hash == "" {
+			if hash, err = a.hasher.Hash(ctx, string(u.Password)); err != nil {
+				return fmt.Errorf("hashing the password of user %q: %w", u.Username, err)
+			}
+		}
+		if _, err := a.service.Register(ctx, u.Username, hash, u.Roles); err != nil && !errors.Is(err, issue.ErrExists) {
+			return fmt.Errorf("registering user %q: %w", u.Username, err)
+		}
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then lets requests under way finish. It returns nil
+// for an end that was asked for.
+func (a *App) Run(ctx context.Context) error {
+	servers, err := a.servers()
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.finisher.Run(ctx) })
+	group.Go(func() error { return a.readiness(ctx) })
+	for _, s := range servers {
+		group.Go(func() error {
+			a.log.Info("listening", zap.String("for", s.name), zap.String("address", s.listener.Addr().String()))
+			if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving %s: %w", s.name, err)
+			}
+			return nil
+		})
+		group.Go(func() error {
+			<-ctx.Done()
+			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+			defer cancel()
+			if err := s.Shutdown(drain); err != nil {
+				return fmt.Errorf("draining %s: %w", s.name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// listen opens a listener that Run serves and closes.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var c net.ListenConfig
+	l, err := c.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+// sleep reports whether it slept to the end.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

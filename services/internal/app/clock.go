@@ -1,0 +1,88 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/services/internal/issue"
+)
+
+// silence is how long the broker's heartbeat may be missing.
+const silence = 5 * time.Second
+
+// clock compares this machine's clock with the broker's, by the heartbeat that
+// the broker publishes every second.
+type clock struct {
+	arrived atomic.Int64 // unix nanoseconds of the last heartbeat; zero before any
+	skew    atomic.Int64 // nanoseconds that this clock is ahead
+}
+
+// watchClock follows the heartbeat for as long as the connection lives.
+func watchClock(conn *nats.Conn, realm subject.Realm, metrics prometheus.Registerer) (*clock, error) {
+	c := &clock{}
+	if _, err := conn.Subscribe(realm.LiveHeartbeat(), c.beat); err != nil {
+		return nil, fmt.Errorf("following the heartbeat: %w", err)
+	}
+	return c, metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "revocast_issuer_clock_skew_seconds",
+		Help: "How far this issuer's clock is ahead of the broker's, as of the last heartbeat.",
+	}, func() float64 { return time.Duration(c.skew.Load()).Seconds() }))
+}
+
+func (c *clock) beat(m *nats.Msg) {
+	now := time.Now()
+	stored, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
+	if err != nil {
+		return // no heartbeat of the feed's
+	}
+	c.skew.Store(int64(now.Sub(stored)))
+	c.arrived.Store(now.UnixNano())
+}
+
+// check returns why this clock is not to be trusted.
+func (c *clock) check(now time.Time) error {
+	arrived := c.arrived.Load()
+	if arrived == 0 || now.Sub(time.Unix(0, arrived)) > silence {
+		return errors.New("no heartbeat from the broker")
+	}
+	if skew := time.Duration(c.skew.Load()); skew.Abs() > issue.MaxSkew {
+		return fmt.Errorf("clock is %s off the broker's, at most %s", skew.Round(time.Millisecond), issue.MaxSkew)
+	}
+	return nil
+}
+
+// readiness keeps finding out whether this issuer may be sent requests, and says
+// so when it changes.
+func (a *App) readiness(ctx context.Context) error {
+	for {
+		check, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := errors.Join(a.realm.Ready(check), a.clock.check(time.Now()))
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		reason := ""
+		if err != nil {
+			reason = err.Error()
+		}
+		if before := a.unready.Swap(&reason); before == nil || *before != reason {
+			if err == nil {
+				a.log.Info("ready")
+			} else {
+				a.log.Warn("not ready", zap.Error(err))
+			}
+		}
+		if !sleep(ctx, time.Second) {
+			return nil
+		}
+	}
+}
