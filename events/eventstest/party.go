@@ -127,7 +127,8 @@ func (p party) waitReady(t *testing.T, url string) {
 }
 
 // Eventually calls check until it returns nil, and fails the test with its last
-// error when it does not do so in time.
+// error when it does not do so in time. Each call gets a few seconds: a request
+// that a fail-over swallowed is never answered.
 func Eventually(t *testing.T, check func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -135,7 +136,7 @@ func Eventually(t *testing.T, check func(context.Context) error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := check(ctx)
+		err := once(ctx, check)
 		if err == nil {
 			return
 		}
@@ -145,4 +146,10 @@ func Eventually(t *testing.T, check func(context.Context) error) {
 		case <-tick.C:
 		}
 	}
+}
+
+func once(ctx context.Context, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	return check(ctx)
 }

@@ -49,8 +49,8 @@ func forbiddenPublish() []try {
 		{"revocast.test.live.token.0", nil},
 		{"revocast.test.audit.feed.token.0", nil},
 		{realm.Report("sidecar-1"), []topology.Role{topology.Sidecar}},
-		{"revocast.test.sourcing.pulse", nil},
-		{"revocast.test.sourcing.events.guess", nil},
+		{"revocast.test.sourcing.feed.pulse.guess", nil},
+		{"revocast.test.sourcing.events.feed.guess", nil},
 		{"revocast.other.feed.token.0", nil},
 		{"_INBOX.x", nil},
 		{"_R_.x", nil},
@@ -58,11 +58,11 @@ func forbiddenPublish() []try {
 		{"$JS.API.STREAM.CREATE.MINE", nil},
 		{"$JS.API.STREAM.NAMES", nil},
 		{"$JS.API.STREAM.INFO." + kept, nil},
-		{"$JS.API.CONSUMER.CREATE." + kept, []topology.Role{topology.Subscriber}},
+		{"$JS.API.CONSUMER.CREATE." + kept + ".c", []topology.Role{topology.Subscriber}},
 		{"$JS.API.CONSUMER.MSG.NEXT." + kept + ".c", []topology.Role{topology.Subscriber}},
-		{"$JS.API.CONSUMER.CREATE." + feed, everyone},
-		{"$JS.API.CONSUMER.RESET." + feed + "." + topology.EventsConsumer, nil},
-		{"revocast.test.api.feed.CONSUMER.RESET." + feed + "." + topology.EventsConsumer, nil},
+		{"$JS.API.CONSUMER.CREATE." + feed + ".c", everyone},
+		{"$JS.API.CONSUMER.RESET." + feed + ".EVENTS-x", nil},
+		{"revocast.test.api.feed.CONSUMER.RESET." + feed + ".EVENTS-x", nil},
 		{"revocast.test.api.events.STREAM.DELETE." + kept, nil},
 		{"revocast.test.api.events.STREAM.UPDATE." + kept, everyone},
 		{"$JS.API.DIRECT.GET." + feed, []topology.Role{topology.Issuer, topology.Sidecar, topology.Operator}},
@@ -71,7 +71,7 @@ func forbiddenPublish() []try {
 		{"$JS.API.DIRECT.GET." + journal, everyone},
 		{"$JS.API.DIRECT.GET." + kept, nil},
 		{"$JS.ACK." + audit + ".finisher.1.1.1.1.0", everyone},
-		{"$JS.FC." + feed + "." + topology.EventsConsumer + ".x", nil},
+		{"$JS.FC." + feed + ".EVENTS-x.y", nil},
 	}
 	for _, stream := range []string{journal, feed, audit, kept, realm.PulseStream()} {
 		for _, verb := range []string{"STREAM.DELETE", "STREAM.PURGE", "STREAM.RESTORE", "STREAM.SNAPSHOT", "STREAM.MSG.DELETE"} {
@@ -303,12 +303,12 @@ func requests(role topology.Role) []*nats.Msg {
 func targets() []string {
 	list := []string{
 		realm.Barrier(), realm.FeedEntry(events.KindToken, "i", "t"), realm.FeedHeartbeat(),
-		realm.PulseSchedule(), realm.PulseBeat(), "revocast.test.sourcing.pulse",
+		realm.PulseSchedule(), realm.PulseBeat(), "revocast.test.sourcing.feed.pulse.guess",
 	}
 	// What the vault may send to the issuers' account.
 	list = append(list,
-		"$JS.FC."+realm.FeedStream()+"."+topology.EventsConsumer+".x",
-		"revocast.test.api.feed.CONSUMER.RESET."+realm.FeedStream()+"."+topology.EventsConsumer)
+		"$JS.FC."+realm.FeedStream()+".EVENTS-x.y",
+		"revocast.test.api.feed.CONSUMER.RESET."+realm.FeedStream()+".EVENTS-x")
 	for _, stream := range []string{realm.JournalStream(), realm.FeedStream(), realm.AuditStream(), realm.EventsStream()} {
 		list = append(list, "$JS.API.STREAM.PURGE."+stream, "$JS.API.STREAM.DELETE."+stream)
 	}

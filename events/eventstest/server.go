@@ -7,9 +7,12 @@
 package eventstest
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,8 +29,12 @@ import (
 // Realm is the realm of every test server.
 const Realm = subject.Realm("test")
 
-// patience is how long a test waits for a server before it gives up.
-const patience = 30 * time.Second
+const (
+	// patience is how long a test waits for a server before it gives up: longer
+	// than NATS takes to notice that a source is lost and to set it up again.
+	patience = time.Minute
+	attempt  = 3 * time.Second
+)
 
 // Server is one NATS server of a test. Its methods are for the test's goroutine.
 type Server struct {
@@ -159,11 +166,41 @@ func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.opti
 func (s *Server) Kill(t *testing.T) {
 	t.Helper()
 	left := t.TempDir()
-	if err := os.CopyFS(left, os.DirFS(s.options.StoreDir)); err != nil {
+	if err := copyTree(left, s.options.StoreDir); err != nil {
 		t.Fatal(err)
 	}
 	s.Stop()
 	s.options.StoreDir = left
+}
+
+// copyTree copies a directory that is in use: a file that vanishes on the way was
+// a temporary one.
+func copyTree(to, from string) error {
+	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return ignoreVanished(err)
+		}
+		relative, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, relative)
+		if entry.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return ignoreVanished(err)
+		}
+		return os.WriteFile(target, content, 0o600)
+	})
+}
+
+func ignoreVanished(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Connect returns a connection of the role, closed when the test ends. Further

@@ -9,6 +9,7 @@
 package memlog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -113,7 +114,7 @@ func (l *Log) Load(ctx context.Context, _ events.Position, subjects ...string) (
 		})
 	}
 	slices.SortFunc(records, func(a, b events.Record) int {
-		return int(a.Position.Sequence) - int(b.Position.Sequence)
+		return cmp.Compare(a.Position.Sequence, b.Position.Sequence)
 	})
 	return records, nil
 }

@@ -18,7 +18,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -52,118 +51,56 @@ func New(nc *nats.Conn, o topology.Options) (*Realm, error) {
 
 // Ensure creates what is missing and updates what is older than this version. It
 // is idempotent, and any number of issuers may run it at once. An error says
-// which stream stands in the way and why; calling again is always safe.
+// which stream stands in the way and why; calling again is always safe, and a
+// cluster that has only just started may need it.
 func (r *Realm) Ensure(ctx context.Context) error {
 	o := r.options
-	if _, err := r.stream(ctx, r.js, o.Journal()); err != nil {
+	if _, err := r.ensure(ctx, r.js, func(string) topology.Stream { return o.Journal() }); err != nil {
 		return err
 	}
-	if _, err := r.stream(ctx, r.js, o.Pulse()); err != nil {
+	if _, err := r.ensure(ctx, r.js, func(string) topology.Stream { return o.Pulse() }); err != nil {
 		return err
 	}
-	// The consumers of others come before the streams that source through them:
-	// a source that finds none retries only after seconds.
-	feed := o.Feed()
-	if err := r.consumer(ctx, o.Realm.PulseStream(), feed.Sources[0].Consumer, []string{o.Realm.PulseBeat()}); err != nil {
-		return err
-	}
-	feed.Metadata[topology.EpochKey] = rand.Text()
-	made, err := r.stream(ctx, r.js, feed)
+	epoch := rand.Text()
+	feed, err := r.ensure(ctx, r.js, func(token string) topology.Stream {
+		s := o.Feed(token)
+		s.Metadata[topology.EpochKey] = epoch
+		return s
+	})
 	if err != nil {
 		return err
 	}
-	if err := r.schedule(ctx, made.Metadata[topology.EpochKey]); err != nil {
+	if err := r.schedule(ctx, feed.Metadata[topology.EpochKey]); err != nil {
 		return err
 	}
-	if err := r.events(ctx); err != nil {
+	if _, err := r.ensure(ctx, r.vault, o.Events); err != nil {
 		return err
 	}
-	_, err = r.stream(ctx, r.js, o.Audit())
+	_, err = r.ensure(ctx, r.js, o.Audit)
 	return err
 }
 
-// events makes EVENTS and the consumer it is fed by. The subject between the two
-// is a secret; issuers that start together may draw several, and go on until both
-// ends agree on one.
-func (r *Realm) events(ctx context.Context) error {
-	o := r.options
-	name, feed := o.Realm.EventsStream(), o.Realm.FeedStream()
-	for {
-		deliver, err := r.eventsDeliver(ctx)
-		if err != nil {
-			return err
-		}
-		if deliver == "" {
-			// A new copy begins at the beginning, so its consumer must be new too.
-			err := r.js.DeleteConsumer(ctx, feed, topology.EventsConsumer)
-			if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-				return fmt.Errorf("renewing consumer %s of stream %s: %w", topology.EventsConsumer, feed, err)
-			}
-			deliver = o.EventsDeliver(rand.Text())
-		}
-		c := topology.SourceConsumer{Name: topology.EventsConsumer, Deliver: deliver}
-		if err := r.consumer(ctx, feed, &c, o.EventsFilter()); err != nil {
-			return err
-		}
-		if _, err := r.stream(ctx, r.vault, o.Events(deliver)); err != nil {
-			return err
-		}
-		agreed, err := r.eventsDeliver(ctx)
-		if err != nil {
-			return err
-		}
-		made, err := r.js.PushConsumer(ctx, feed, topology.EventsConsumer)
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("reading consumer %s of stream %s: %w", topology.EventsConsumer, feed, err)
-		}
-		if err == nil && agreed == made.CachedInfo().Config.DeliverSubject {
-			return nil
-		}
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("provisioning stream %s: %w", name, err)
-		}
-	}
-}
-
-// eventsDeliver returns the subject that EVENTS listens to; empty if there is no
-// EVENTS yet.
-func (r *Realm) eventsDeliver(ctx context.Context) (string, error) {
-	name := r.options.Realm.EventsStream()
-	s, err := r.vault.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("reading stream %s: %w", name, err)
-	}
-	sources := s.CachedInfo().Config.Sources
-	if len(sources) != 1 || sources[0].Consumer == nil {
-		return "", fmt.Errorf("stream %s exists and does not source the feed through consumer %s", name, topology.EventsConsumer)
-	}
-	return sources[0].Consumer.DeliverSubject, nil
-}
-
-// consumer makes the durable consumer that another stream sources through. It
-// replicates like its stream and acknowledges by flow control, so a fail-over
-// neither loses its place nor stalls it.
-func (r *Realm) consumer(ctx context.Context, stream string, c *topology.SourceConsumer, filter []string) error {
-	_, err := r.js.CreateOrUpdatePushConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable:        c.Name,
-		DeliverSubject: c.Deliver,
+// consumer makes the durable consumer that a stream reads src through. It
+// replicates like its stream and is acknowledged by flow control, so a fail-over
+// does not lose its place.
+func (r *Realm) consumer(ctx context.Context, src topology.Source) error {
+	_, err := r.js.CreateOrUpdatePushConsumer(ctx, src.Name, jetstream.ConsumerConfig{
+		Durable:        src.Consumer.Name,
+		DeliverSubject: src.Consumer.Deliver,
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
 		AckPolicy:      jetstream.AckFlowControlPolicy,
 		FlowControl:    true,
 		IdleHeartbeat:  time.Second, // the only value that NATS takes here
-		FilterSubjects: filter,
+		FilterSubjects: src.Filter,
 		MaxAckPending:  maxAckPending,
 	})
 	if err != nil {
-		return fmt.Errorf("provisioning consumer %s of stream %s: %w", c.Name, stream, err)
+		return fmt.Errorf("provisioning consumer %s of stream %s: %w", src.Consumer.Name, src.Name, err)
 	}
 	return nil
 }
 
-// maxAckPending is how many messages may be under way to a sourcing stream.
+// maxAckPending is how many messages may be under way to a stream that sources.
 const maxAckPending = 1000
 
 // convert turns the data into the client library's type, by way of the JSON form

@@ -31,11 +31,11 @@ var ErrNotReady = errors.New("broker not ready")
 // the error is [ErrNotReady] with the reason, or what kept it from finding out.
 func (r *Realm) Ready(ctx context.Context) error {
 	o := r.options
-	feed, err := r.sourcing(ctx, r.js, o.Feed())
+	feed, err := r.sourcing(ctx, r.js, o.Feed(""))
 	if err != nil {
 		return err
 	}
-	if _, err := r.sourcing(ctx, r.js, o.Audit()); err != nil {
+	if _, err := r.sourcing(ctx, r.js, o.Audit("")); err != nil {
 		return err
 	}
 	if _, err := r.sourcing(ctx, r.vault, o.Events("")); err != nil {

@@ -2,11 +2,13 @@ package provision
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,50 +16,126 @@ import (
 	"github.com/revocast/revocast/events/topology"
 )
 
-// stream creates s, or updates what exists under its name, and returns what the
-// server then has.
-func (r *Realm) stream(ctx context.Context, js jetstream.JetStream, s topology.Stream) (jetstream.StreamConfig, error) {
+// ensure creates the stream that describe describes, or updates what exists under
+// its name, and returns what the server then has. describe is given the token of
+// the consumers that the stream sources through.
+func (r *Realm) ensure(ctx context.Context, js jetstream.JetStream, describe func(token string) topology.Stream) (jetstream.StreamConfig, error) {
+	name := describe("").Name
+	for {
+		have, err := js.Stream(ctx, name)
+		switch {
+		case err == nil:
+			got, err := r.update(ctx, js, have.CachedInfo().Config, describe)
+			if err != nil {
+				return got, fmt.Errorf("provisioning stream %s: %w", name, err)
+			}
+			return got, nil
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return jetstream.StreamConfig{}, fmt.Errorf("provisioning stream %s: %w", name, err)
+		}
+		got, err := r.create(ctx, js, describe(rand.Text()))
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			continue // another issuer was first; what it made is looked at like any other
+		}
+		if err != nil {
+			return got, fmt.Errorf("provisioning stream %s: %w", name, err)
+		}
+		return got, nil
+	}
+}
+
+// create makes a stream, and its consumers before it: a source that finds none
+// tries again only after seconds.
+func (r *Realm) create(ctx context.Context, js jetstream.JetStream, s topology.Stream) (jetstream.StreamConfig, error) {
 	want, err := convert(s)
 	if err != nil {
 		return want, err
 	}
-	have, err := js.Stream(ctx, s.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		create := want
-		create.FirstSeq = uint64(time.Now().UnixMicro())
-		have, err = js.CreateStream(ctx, create)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			// Another issuer was first; what it made is looked at like any other.
-			have, err = js.Stream(ctx, s.Name)
+	for _, src := range s.Sources {
+		if err := r.consumer(ctx, src); err != nil {
+			return want, err
 		}
 	}
-	if err != nil {
-		return want, fmt.Errorf("provisioning stream %s: %w", s.Name, err)
+	want.FirstSeq = uint64(time.Now().UnixMicro())
+	made, err := js.CreateStream(ctx, want)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return want, errors.Join(err, r.discard(ctx, s))
 	}
-	got := have.CachedInfo().Config
+	if err != nil {
+		return want, err
+	}
+	return made.CachedInfo().Config, nil
+}
+
+// discard removes the consumers of a stream that was not made after all.
+func (r *Realm) discard(ctx context.Context, s topology.Stream) error {
+	for _, src := range s.Sources {
+		if err := r.js.DeleteConsumer(ctx, src.Name, src.Consumer.Name); err != nil {
+			return fmt.Errorf("removing unused consumer %s of stream %s: %w", src.Consumer.Name, src.Name, err)
+		}
+	}
+	return nil
+}
+
+// update makes an existing stream what describe says, if it is not.
+func (r *Realm) update(ctx context.Context, js jetstream.JetStream, got jetstream.StreamConfig, describe func(string) topology.Stream) (jetstream.StreamConfig, error) {
+	if later(got) {
+		want, err := convert(describe(""))
+		return got, errors.Join(err, inspect(got, want))
+	}
+	var token string
+	if len(describe("").Sources) > 0 {
+		var err error
+		if token, err = tokenOf(got); err != nil {
+			return got, err
+		}
+	}
+	s := describe(token)
+	want, err := convert(s)
+	if err != nil {
+		return got, err
+	}
+	for _, src := range s.Sources {
+		if err := r.consumer(ctx, src); err != nil {
+			return got, err
+		}
+	}
 	next, err := merge(got, want)
 	if err != nil {
-		return want, fmt.Errorf("provisioning stream %s: %w", s.Name, err)
+		return got, err
 	}
 	if !reflect.DeepEqual(normal(got), normal(next)) {
 		updated, err := js.UpdateStream(ctx, next)
 		if err != nil {
-			return want, fmt.Errorf("updating stream %s, which cannot become what this version needs: %w", s.Name, err)
+			return got, fmt.Errorf("it cannot become what this version needs: %w", err)
 		}
 		got = updated.CachedInfo().Config
 	}
-	if err := inspect(got, want); err != nil {
-		return want, fmt.Errorf("inspecting stream %s: %w", s.Name, err)
+	return got, inspect(got, want)
+}
+
+// tokenOf reads the token from the consumer names in a stream's sources.
+func tokenOf(c jetstream.StreamConfig) (string, error) {
+	for _, src := range c.Sources {
+		if src.Consumer == nil {
+			continue
+		}
+		if _, token, ok := strings.Cut(src.Consumer.Name, "-"); ok && token != "" {
+			return token, nil
+		}
 	}
-	return got, nil
+	return "", errors.New("it exists and does not source through a consumer of Revocast's; it was made by something else")
+}
+
+// later reports whether a stream was made by a later version than this.
+func later(c jetstream.StreamConfig) bool {
+	v, err := strconv.Atoi(c.Metadata[topology.VersionKey])
+	return err == nil && v > topology.Version
 }
 
 // merge returns what the stream should become: ours, except where what it has is
 // later, longer or safer, and with whatever we do not speak about left alone.
 func merge(have, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
-	if v, err := strconv.Atoi(have.Metadata[topology.VersionKey]); err == nil && v > topology.Version {
-		return have, nil
-	}
 	if have.Storage != want.Storage || have.Retention != want.Retention {
 		return have, fmt.Errorf("its storage is %v and its retention %v, which NATS cannot change", have.Storage, have.Retention)
 	}

@@ -42,8 +42,6 @@ type (
 	FeedKeys struct{}
 	// FeedHeartbeat is feed.heartbeat.
 	FeedHeartbeat struct{}
-	// FeedSchedule is feed.schedule.
-	FeedSchedule struct{}
 	// Report is report.<sidecar>.
 	Report struct{ Sidecar string }
 )
@@ -57,7 +55,6 @@ func (FeedEntry) place()     {}
 func (FeedLift) place()      {}
 func (FeedKeys) place()      {}
 func (FeedHeartbeat) place() {}
-func (FeedSchedule) place()  {}
 func (Report) place()        {}
 
 // maxSubject bounds what Parse looks at; our own subjects stay below 200 bytes.
@@ -121,8 +118,6 @@ func parseFeed(t []string) Place {
 		return FeedKeys{}
 	case len(t) == 1 && t[0] == "heartbeat":
 		return FeedHeartbeat{}
-	case len(t) == 1 && t[0] == "schedule":
-		return FeedSchedule{}
 	case len(t) != 2:
 		return nil
 	}

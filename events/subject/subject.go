@@ -9,9 +9,8 @@
 //	revocast.<realm>.feed.<kind>.<shard>       token session subject client key all
 //	revocast.<realm>.feed.lift.<shard>
 //	revocast.<realm>.feed.keys                 signing keys, signed by the root
-//	revocast.<realm>.feed.heartbeat            published by the server itself
-//	revocast.<realm>.feed.schedule             the message that makes it do so
-//	revocast.<realm>.pulse.schedule            the same in a stream of its own
+//	revocast.<realm>.feed.heartbeat            the server's own, sourced from pulse.beat
+//	revocast.<realm>.pulse.schedule            what makes the server beat
 //	revocast.<realm>.pulse.beat                what that makes the server publish
 //	revocast.<realm>.live.>                    the feed, republished
 //	revocast.<realm>.audit.>                   both, kept for the audit
@@ -30,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"strconv"
 	"strings"
 
@@ -155,9 +155,6 @@ func (r Realm) FeedKeys() string { return r.root() + "feed.keys" }
 // FeedHeartbeat is the feed subject of the server's heartbeat.
 func (r Realm) FeedHeartbeat() string { return r.root() + "feed.heartbeat" }
 
-// FeedSchedule is the feed subject of the message that schedules it.
-func (r Realm) FeedSchedule() string { return r.root() + "feed.schedule" }
-
 // Report is where one sidecar reports; Reports matches all of them.
 func (r Realm) Report(sidecar string) string { return r.root() + "report." + sidecar }
 
@@ -184,6 +181,9 @@ func NewKeyer(secret []byte) (Keyer, error) {
 	}
 	return Keyer{secret: append([]byte(nil), secret...)}, nil
 }
+
+// Format prints a placeholder whatever the verb: the field is a secret.
+func (Keyer) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[subject-key secret]") }
 
 // Key hashes an id of the given kind and issuer: HMAC-SHA256 cut to 128 bits.
 func (k Keyer) Key(kind events.Kind, issuer events.Issuer, id string) events.SubjectKey {

@@ -39,7 +39,6 @@ func TestWhatIsBuiltIsReadBack(t *testing.T) {
 			realm.FeedKeys():              subject.FeedKeys{},
 			realm.FeedHeartbeat():         subject.FeedHeartbeat{},
 			realm.LiveHeartbeat():         subject.FeedHeartbeat{},
-			realm.FeedSchedule():          subject.FeedSchedule{},
 			realm.Report(name):            subject.Report{Sidecar: name},
 		} {
 			gotRealm, got, err := subject.Parse(text)
@@ -148,8 +147,6 @@ func FuzzParse(f *testing.F) {
 			again = realm.FeedKeys()
 		case subject.FeedHeartbeat:
 			again = realm.FeedHeartbeat()
-		case subject.FeedSchedule:
-			again = realm.FeedSchedule()
 		case subject.FeedEntry:
 			again = fmt.Sprintf("revocast.%s.feed.%s.%d", realm, p.Kind, p.Shard)
 		case subject.FeedLift:

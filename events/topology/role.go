@@ -133,8 +133,8 @@ func (o Options) Shares() []Share {
 			Subject: "$JS.API.CONSUMER.RESET." + feed + ".*",
 			Local:   o.FeedAPI() + ".CONSUMER.RESET." + feed + ".*",
 		},
-		service(issuer, Vault, "$JS.FC."+feed+"."+EventsConsumer+".>"),
-		{Owner: issuer, To: Vault, Subject: o.EventsDeliver("*")},
+		service(issuer, Vault, "$JS.FC."+feed+".*.>"),
+		{Owner: issuer, To: Vault, Subject: o.sourcing("events", "feed") + "*"},
 	}
 	// An operator denies. Lifting and keys are not here: they would allow.
 	for _, s := range o.entrySubjects() {
@@ -208,7 +208,6 @@ func issuerAPI(stream string) []string {
 // stream's configuration: that of EVENTS holds a secret, see [Options.Events].
 func consumerAPI(stream string) []string {
 	return []string{
-		"$JS.API.CONSUMER.CREATE." + stream,
 		"$JS.API.CONSUMER.CREATE." + stream + ".>",
 		"$JS.API.CONSUMER.INFO." + stream + ".*",
 		"$JS.API.CONSUMER.DELETE." + stream + ".*",

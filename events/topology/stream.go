@@ -2,6 +2,7 @@ package topology
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/revocast/revocast/events"
@@ -52,19 +53,18 @@ const (
 	Version    = 1
 )
 
-// Source is one origin of a stream.
+// Source is one origin of a stream, read through a durable consumer of it that
+// is made beforehand. A consumer that the server makes by itself would begin, if
+// another origin's message came first, at that message's time and skip what is
+// older, and after a fail-over it was seen to stall for 45 s.
 type Source struct {
 	Name string `json:"name"`
-	// StartSeq is where a source begins of which the stream holds nothing yet.
-	// Left out, NATS may begin at the time of the stream's last message instead,
-	// and skip what one origin stored before another's first message came.
-	StartSeq uint64 `json:"opt_start_seq,omitempty"`
-	// Transforms filter by their source subject and rename to their destination.
-	Transforms []Transform `json:"subject_transforms,omitempty"`
-	External   *External   `json:"external,omitempty"`
-	// Consumer names a durable consumer of the origin, made beforehand. Without
-	// one the server makes its own, which a fail-over can stall for 20 s.
-	Consumer *SourceConsumer `json:"consumer,omitempty"`
+	// Transforms rename what comes; what matches none keeps its subject.
+	Transforms []Transform    `json:"subject_transforms,omitempty"`
+	External   *External      `json:"external,omitempty"`
+	Consumer   SourceConsumer `json:"consumer"`
+	// Filter is the consumer's: what of the origin is taken.
+	Filter []string `json:"-"`
 }
 
 // Transform maps one subject filter to another subject.
@@ -79,7 +79,9 @@ type External struct {
 	Deliver string `json:"deliver"`
 }
 
-// SourceConsumer names a durable push consumer and where it delivers.
+// SourceConsumer names a durable push consumer and where it delivers. Both end in
+// a token drawn when the stream is created, so that a stream made anew has a
+// consumer that begins anew, and issuers that start together never share one.
 type SourceConsumer struct {
 	Name    string `json:"name"`
 	Deliver string `json:"deliver_subject"`
@@ -158,24 +160,23 @@ func (o Options) Pulse() Stream {
 }
 
 // Feed is what is denied, by whom, until when. Its own subjects do not include
-// the heartbeat: only the server can beat.
-func (o Options) Feed() Stream {
+// the heartbeat: only the server can beat. For the token see [SourceConsumer].
+func (o Options) Feed(token string) Stream {
 	s := o.base(o.Realm.FeedStream(), "Revocast: what is to be denied")
 	s.Subjects = o.feedSubjects()
 	s.MaxMsgSize = maxEntry
 	s.Duplicates = DuplicateWindow
-	s.Sources = []Source{{
-		Name:       o.Realm.PulseStream(),
-		Transforms: []Transform{{Source: o.Realm.PulseBeat(), Destination: o.Realm.FeedHeartbeat()}},
-		Consumer:   &SourceConsumer{Name: FeedConsumer, Deliver: o.root() + "sourcing.pulse"},
-	}}
+	s.Sources = []Source{
+		o.source("feed", "pulse", token, Transform{o.Realm.PulseBeat(), o.Realm.FeedHeartbeat()}),
+	}
 	s.RePublish = &RePublish{Source: o.Realm.Feed(), Destination: o.Realm.Live()}
 	s.AllowDirect, s.AllowMsgTTL = true, true
 	return s
 }
 
-// Audit remembers both, except credentials, barriers and heartbeats.
-func (o Options) Audit() Stream {
+// Audit remembers both, except credentials, barriers and heartbeats, on few
+// subjects of one depth: audit.<journal or feed>.<kind>.<shard>.
+func (o Options) Audit(token string) Stream {
 	s := o.base(o.Realm.AuditStream(), "Revocast: what happened")
 	s.MaxAge = o.AuditMaxAge
 	if s.MaxAge == 0 {
@@ -183,52 +184,59 @@ func (o Options) Audit() Stream {
 	}
 	journal, feed, audit := o.root()+"journal.", o.root()+"feed.", o.root()+"audit."
 	s.Sources = []Source{
-		{Name: o.Realm.JournalStream(), StartSeq: 1, Transforms: []Transform{
-			{journal + "session.*.*", audit + "journal.session.{{partition(" + auditShards + ",1)}}"},
-			{journal + "cut.*.*", audit + "journal.cut.{{partition(" + auditShards + ",1,2)}}"},
-			{journal + "key.*", audit + "journal.key.{{partition(1,1)}}"},
-		}},
-		{Name: o.Realm.FeedStream(), StartSeq: 1, Transforms: []Transform{
-			{feed + "*.*", audit + "feed.{{wildcard(1)}}.{{wildcard(2)}}"},
-			{feed + "keys", audit + "feed.keys.0"},
-		}},
+		o.source("audit", "journal", token,
+			Transform{journal + "session.*.*", audit + "journal.session.{{partition(" + auditShards + ",1)}}"},
+			Transform{journal + "cut.*.*", audit + "journal.cut.{{partition(" + auditShards + ",1,2)}}"},
+			Transform{journal + "key.*", audit + "journal.key.{{partition(1,1)}}"}),
+		o.source("audit", "feed", token,
+			Transform{feed + "*.*", audit + "feed.{{wildcard(1)}}.{{wildcard(2)}}"},
+			Transform{feed + "keys", audit + "feed.keys.0"}),
 	}
 	s.AllowDirect = true
 	return s
 }
 
-// Events is the copy of the feed for subscribers, in the [Vault]. deliver is where
-// FEED's consumer for it delivers: a subject that nobody can guess, since whoever
-// may create a consumer could have it deliver there too (see
-// [Options.EventsDeliver]).
-func (o Options) Events(deliver string) Stream {
+// Events is the copy of the feed for subscribers, in the [Vault]: everything but
+// heartbeats, under the same subjects. Its token is a secret: whoever may create a
+// consumer, as subscribers may, could have it deliver where EVENTS listens.
+func (o Options) Events(token string) Stream {
 	s := o.base(o.Realm.EventsStream(), "Revocast: what was denied, for services that subscribe")
 	s.MaxAge = o.EventsMaxAge
 	if s.MaxAge == 0 {
 		s.MaxAge = 7 * day
 	}
-	s.Sources = []Source{{
-		Name:     o.Realm.FeedStream(),
-		External: &External{API: o.FeedAPI()},
-		Consumer: &SourceConsumer{Name: EventsConsumer, Deliver: deliver},
-	}}
+	src := o.source("events", "feed", token)
+	src.Filter, src.External = o.feedSubjects(), &External{API: o.FeedAPI()}
+	s.Sources = []Source{src}
 	return s
 }
 
-// Consumers of one stream on behalf of another; see [Source].
-const (
-	// FeedConsumer is PULSE's consumer, which feeds FEED.
-	FeedConsumer = "FEED"
-	// EventsConsumer is FEED's consumer, which feeds EVENTS.
-	EventsConsumer = "EVENTS"
-)
+// source describes how the stream called sink reads the one called origin.
+func (o Options) source(sink, origin, token string, transforms ...Transform) Source {
+	s := Source{
+		Name:       o.Realm.FeedStream(),
+		Transforms: transforms,
+		Consumer: SourceConsumer{
+			Name:    strings.ToUpper(sink) + "-" + token,
+			Deliver: o.sourcing(sink, origin) + token,
+		},
+	}
+	switch origin {
+	case "journal":
+		s.Name = o.Realm.JournalStream()
+	case "pulse":
+		s.Name = o.Realm.PulseStream()
+	}
+	for _, t := range transforms {
+		s.Filter = append(s.Filter, t.Source)
+	}
+	return s
+}
 
-// EventsDeliver is where FEED's consumer delivers to EVENTS. The secret is one
-// subject token.
-func (o Options) EventsDeliver(secret string) string { return o.root() + "sourcing.events." + secret }
-
-// EventsFilter is what of the feed subscribers get: everything but heartbeats.
-func (o Options) EventsFilter() []string { return o.feedSubjects() }
+// sourcing is where consumers deliver, without the token.
+func (o Options) sourcing(sink, origin string) string {
+	return o.root() + "sourcing." + sink + "." + origin + "."
+}
 
 // FeedAPI is the prefix under which the vault sees the part of FEED's API that
 // sourcing needs; EventsAPI the one under which issuers see the part of EVENTS'

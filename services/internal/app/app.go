@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -86,8 +87,8 @@ func New(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *App, err e
 
 // Close stops what New opened, last first. It may be called once.
 func (a *App) Close() {
-	for i := len(a.stops) - 1; i >= 0; i-- {
-		a.stops[i]()
+	for _, v := range slices.Backward(a.stops) {
+		v()
 	}
 }
 
@@ -105,7 +106,7 @@ func (a *App) openKeys(context.Context) (err error) {
 	}
 	a.keys, err = signing.Open(signing.Config{
 		Dir: a.cfg.KeysDir, Issuer: events.Issuer(a.cfg.Issuer), Audiences: audiences,
-		Algorithm: a.cfg.SigningAlg, MaxSkew: issue.MaxSkew,
+		Algorithm: a.cfg.SigningAlg, MaxSkew: events.MaxSkew,
 	})
 	if err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/subject"
-	"github.com/revocast/revocast/services/internal/issue"
 )
 
 // silence is how long the broker's heartbeat may be missing.
@@ -54,8 +54,8 @@ func (c *clock) check(now time.Time) error {
 	if arrived == 0 || now.Sub(time.Unix(0, arrived)) > silence {
 		return errors.New("no heartbeat from the broker")
 	}
-	if skew := time.Duration(c.skew.Load()); skew.Abs() > issue.MaxSkew {
-		return fmt.Errorf("clock is %s off the broker's, at most %s", skew.Round(time.Millisecond), issue.MaxSkew)
+	if skew := time.Duration(c.skew.Load()); skew.Abs() > events.MaxSkew {
+		return fmt.Errorf("clock is %s off the broker's, at most %s", skew.Round(time.Millisecond), events.MaxSkew)
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (a *App) readiness(ctx context.Context) error {
 		err := errors.Join(a.realm.Ready(check), a.clock.check(time.Now()))
 		cancel()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // what a cancelled check says is nothing
 		}
 		reason := ""
 		if err != nil {

@@ -155,7 +155,7 @@ func operatorToken(path string) (adminapi.Operator, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return adminapi.Operator{}, fmt.Errorf("making the operator token: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the file
 	if err == nil {
 		secret := make([]byte, 32)
 		_, _ = rand.Read(secret) // never fails (crypto/rand)
@@ -165,7 +165,7 @@ func operatorToken(path string) (adminapi.Operator, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return adminapi.Operator{}, fmt.Errorf("making the operator token: %w", err)
 	}
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return adminapi.Operator{}, fmt.Errorf("reading the operator token: %w", err)
 	}

@@ -77,8 +77,11 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 		kong.Configuration(yamlFile),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: false, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
-			{Key: "listen", Title: "Listeners:"}, {Key: "broker", Title: "Broker (NATS JetStream):"},
-			{Key: "files", Title: "Files:"}, {Key: "sessions", Title: "Sessions:"}, {Key: "logging", Title: "Logging:"},
+			{Key: "listen", Title: "Listeners:"},
+			{Key: "broker", Title: "Broker (NATS JetStream):"},
+			{Key: "files", Title: "Files:"},
+			{Key: "sessions", Title: "Sessions:"},
+			{Key: "logging", Title: "Logging:"},
 		}),
 		kong.Writers(stdout, stderr), kong.Exit(exit),
 	)
@@ -106,7 +109,7 @@ func (c *Config) fillIn() {
 }
 
 // Policy is what sessions get unless their client says otherwise.
-func (c Config) Policy() session.Policy {
+func (c *Config) Policy() session.Policy {
 	return session.Policy{
 		AccessTTL: c.AccessTTL, Grace: c.RotationGrace, IdleLimit: c.RefreshIdle, AbsoluteLimit: c.RefreshAbsolute,
 		OnReplay: session.ReplaySuccessor,
@@ -114,19 +117,16 @@ func (c Config) Policy() session.Policy {
 }
 
 // Check lists every fault. (kong would call a method named Validate too early.)
-func (c Config) Check() error {
+func (c *Config) Check() error {
 	var faults []error
 	add := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if _, err := subject.ParseRealm(c.Realm); err != nil {
 		add("--realm: %w", err)
 	}
-	switch {
-	case c.Issuer == "":
+	if c.Issuer == "" {
 		add("--issuer: needed, because --listen %s is not on loopback", c.Listen)
-	default:
-		if err := checkIssuer(c.Issuer); err != nil {
-			add("--issuer: %w", err)
-		}
+	} else if err := checkIssuer(c.Issuer); err != nil {
+		add("--issuer: %w", err)
 	}
 	for flag, address := range map[string]string{
 		"--listen": c.Listen, "--admin-listen": c.AdminListen, "--metrics-listen": c.MetricsListen, "--nats-listen": c.NATSListen,
@@ -236,7 +236,7 @@ func (r resolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 }
 
 // Logger makes the process's logger, on standard error.
-func (c Config) Logger() (*zap.Logger, error) {
+func (c *Config) Logger() (*zap.Logger, error) {
 	level, err := zap.ParseAtomicLevel(c.LogLevel)
 	if err != nil {
 		return nil, fmt.Errorf("making the logger: %w", err)

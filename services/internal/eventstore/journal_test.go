@@ -11,7 +11,10 @@ import (
 
 func TestJournalOnOneServer(t *testing.T) {
 	s := eventstest.RunServer(t)
-	logsuite.Run(t, func(t *testing.T) logsuite.Log { return open(t, s) })
+	logsuite.Run(t, func(t *testing.T) logsuite.Log {
+		t.Helper()
+		return open(t, s)
+	})
 }
 
 func open(t *testing.T, s *eventstest.Server) *eventstore.Journal {

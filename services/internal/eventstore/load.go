@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,7 @@ func (j *Journal) Load(ctx context.Context, atLeast events.Position, subjects ..
 		records, err := j.loadOnce(ctx, atLeast.Sequence, request)
 		if err == nil {
 			slices.SortFunc(records, func(a, b events.Record) int {
-				return int(int64(a.Position.Sequence) - int64(b.Position.Sequence))
+				return cmp.Compare(a.Position.Sequence, b.Position.Sequence)
 			})
 			return records, nil
 		}

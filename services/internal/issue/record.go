@@ -87,7 +87,7 @@ func (s *Service) Compact(ctx context.Context, n events.Session) error {
 		return err
 	}
 	now := time.Now()
-	keep := max(state.Session.AccessExpires.Add(MaxLeeway+MaxSkew).Sub(now), compactedTTL)
+	keep := max(state.Session.AccessExpires.Add(events.MaxLeeway+events.MaxSkew).Sub(now), compactedTTL)
 	_, err = s.journal.Append(ctx, events.Append{
 		Subject: own, Envelope: envelope(now, events.SessionRevoked{Session: state.Session}),
 		After: state.Position.Sequence, TTL: keep, Rollup: true,

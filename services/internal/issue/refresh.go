@@ -13,7 +13,7 @@ import (
 	"github.com/revocast/revocast/services/internal/session"
 )
 
-// ErrScope: more is asked for than the session was granted (RFC 6749 section 6).
+// ErrScope says that more is asked for than the session was granted (RFC 6749 section 6).
 var ErrScope = errors.New("scope exceeds what was granted")
 
 // Refresh uses a refresh token (RFC 6749 section 6).
@@ -173,7 +173,7 @@ func expiry(n events.Session, ttl time.Duration) time.Time {
 // within reports whether every scope asked for was granted.
 func within(asked, granted string) bool {
 	all := strings.Fields(granted)
-	for _, one := range strings.Fields(asked) {
+	for one := range strings.FieldsSeq(asked) {
 		if !slices.Contains(all, one) {
 			return false
 		}

@@ -51,7 +51,7 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 		Except: r.Except, Reason: r.Reason, By: r.By, Until: s.until(now, time.Time{}),
 	}
 	if r.Kind == events.KindToken && !r.Expires.IsZero() {
-		n.Until = r.Expires.Add(MaxLeeway + MaxSkew)
+		n.Until = r.Expires.Add(events.MaxLeeway + events.MaxSkew)
 	}
 	if r.Kind.Wide() && r.Kind != events.KindKey { // a stolen key signs any time and place
 		n.CutTime = now
@@ -90,7 +90,7 @@ func (s *Service) until(now, expires time.Time) time.Time {
 	if expires.After(last) {
 		last = expires
 	}
-	return last.Add(MaxLeeway + MaxSkew)
+	return last.Add(events.MaxLeeway + events.MaxSkew)
 }
 
 // deny announces n: from here on every sidecar rejects it.

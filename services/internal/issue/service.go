@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,13 +34,7 @@ var (
 	ErrNoUser = errors.New("no such user")
 )
 
-// The protocol's own bounds, the same for every realm (docs/invariants.md): what
-// an issuer adds to an expiry is what a sidecar may be configured to tolerate.
 const (
-	// MaxLeeway is the most a verifier may be lenient with `exp`.
-	MaxLeeway = time.Minute
-	// MaxSkew is the most a clock may differ from the broker's.
-	MaxSkew = 2 * time.Second
 	// mintWithin is how old the read before a mint may be.
 	mintWithin = 2 * time.Second
 	// underWay covers a mint that began before a revocation and ends after it:
@@ -156,7 +151,7 @@ func (s *Service) loadBehindBarrier(ctx context.Context, subjects []string) (ses
 	if err != nil {
 		return session.State{}, events.Position{}, err
 	}
-	state, err := s.load(ctx, barrier, append(subjects[:len(subjects):len(subjects)], s.cfg.Realm.Barrier()))
+	state, err := s.load(ctx, barrier, append(slices.Clip(subjects), s.cfg.Realm.Barrier()))
 	return state, barrier, err
 }
 

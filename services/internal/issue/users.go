@@ -51,7 +51,7 @@ func (s *Service) user(ctx context.Context, sub events.Subject) (events.User, ev
 	if err != nil || len(records) == 0 {
 		return events.User{}, events.Position{}, err
 	}
-	switch e := records[0].Envelope.Event.(type) { //nolint:exhaustive,gochecksumtype // any other event is no user
+	switch e := records[0].Envelope.Event.(type) { //nolint:gochecksumtype // any other event is no user
 	case events.UserRegistered:
 		return e.User, records[0].Position, nil
 	case events.PasswordChanged:

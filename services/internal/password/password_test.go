@@ -210,6 +210,21 @@ func TestNoUserCostsTheSame(t *testing.T) {
 	}
 }
 
+// Even a password that fits the stand-in is nobody's.
+func TestNoUserNeverMatches(t *testing.T) {
+	h := newHasher(t, cheap())
+	phc, err := h.Hash(t.Context(), "wonderland-42")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.dummy, err = parse(phc); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := h.Verify(t.Context(), "", "wonderland-42"); ok || err != nil {
+		t.Errorf("got %t, %v", ok, err)
+	}
+}
+
 // Whoever comes when all places and the queue are taken is told at once; those who
 // wait leave when their context ends, and their place with them.
 func TestPlaces(t *testing.T) {

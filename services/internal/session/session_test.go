@@ -345,7 +345,7 @@ func TestHistories(t *testing.T) {
 			}
 			j.append(t, event, broker)
 			after := j.state.Session
-			switch event.(type) { //nolint:exhaustive,gochecksumtype // Decide gives these two
+			switch event.(type) {
 			case events.SessionRefreshed:
 				if over {
 					t.Fatal("a session was refreshed after its end")

@@ -43,7 +43,7 @@ func Apply(s State, r events.Record) State {
 			s.Session.Began = r.Position
 		}
 	case events.CutsRecorded:
-		s.Cuts = append(s.Cuts[:len(s.Cuts):len(s.Cuts)], e.Cuts...)
+		s.Cuts = append(slices.Clip(s.Cuts), e.Cuts...)
 	case events.UserRegistered:
 		s.User = e.User
 	case events.PasswordChanged:
@@ -136,7 +136,7 @@ func (s State) supersededAt(g uint64) (time.Time, bool) {
 func AddCut(standing events.CutsRecorded, existing bool, n events.Revocation, keep, now time.Time) events.CutsRecorded {
 	next := events.CutsRecorded{Deadline: keep}
 	for _, c := range standing.Cuts {
-		if !dominates(n, c) && !(c.Scope == events.ScopeAccessTokens && now.After(c.Until)) {
+		if over := c.Scope == events.ScopeAccessTokens && now.After(c.Until); !over && !dominates(n, c) {
 			next.Cuts = append(next.Cuts, c)
 		}
 	}

@@ -192,4 +192,3 @@ func TestKeysOutsideTheDirectoryAreRefused(t *testing.T) {
 		t.Error("a file was taken for the directory")
 	}
 }
-

@@ -7,9 +7,9 @@ import (
 )
 
 // ServeJWKS answers with the public keys (RFC 7517 section 5), to be cached for five
-// minutes: a new key is published longer than that before anything is signed with
-// it. It answers conditional requests by ETag, since every verifier asks again and
-// again for what hardly ever changes.
+// minutes: so long may a verifier go without hearing of a new key. It answers
+// conditional requests by ETag, since every verifier asks again and again for what
+// hardly ever changes.
 func (k *Keys) ServeJWKS(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "application/jwk-set+json")

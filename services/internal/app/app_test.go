@@ -1,0 +1,60 @@
+package app_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/events/topology"
+)
+
+// pair is two issuers on one broker: the first carries it, the other is a replica.
+type pair struct {
+	a, b *issuer
+	js   jetstream.JetStream
+}
+
+// The subtests share the two issuers and follow each other: what one of them counts
+// in the journal is its own. Those that end everybody's sessions come last.
+func TestTwoIssuers(t *testing.T) {
+	a := start(t, configure(t, t.TempDir()))
+	p := pair{a: a, b: start(t, replica(t, a.Config))}
+	conn, err := nats.Connect("nats://"+a.NATSListen, nats.UserCredentials(filepath.Join(a.CredsDir, "issuer.creds")),
+		nats.CustomInboxPrefix(topology.Issuer.InboxPrefix()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	if p.js, err = jetstream.New(conn); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"bad tokens are refused", p.badTokensAreRefused},
+	} {
+		t.Run(test.name, test.run)
+	}
+}
+
+const realm = subject.Realm("test")
+
+// last is the last sequence of a stream.
+func (p pair) last(t *testing.T, stream string) uint64 {
+	t.Helper()
+	s, err := p.js.Stream(context.WithoutCancel(t.Context()), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().State.LastSeq
+}
+
+func (p pair) journal(t *testing.T) uint64 {
+	t.Helper()
+	return p.last(t, realm.JournalStream())
+}

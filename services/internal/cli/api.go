@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const defaultIssuerURL = "http://127.0.0.1:8080"
+
+const (
+	maxAnswer   = 8 << 20
+	callTimeout = 30 * time.Second
+)
+
+// api is one HTTP listener of an issuer or a sidecar.
+type api struct {
+	base   string
+	bearer string
+	client *http.Client
+}
+
+// answer is a whole HTTP answer.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// newAPI checks where credentials are about to go. bearer, if not empty, goes along
+// with every request.
+func newAPI(base, bearer string, allowPlain bool) (*api, error) {
+	u, err := url.Parse(base)
+	switch {
+	case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return nil, usage(fmt.Errorf("%q is not a base URL such as %s", base, defaultIssuerURL))
+	case u.Scheme == "http" && !allowPlain && !isLoopback(u.Hostname()):
+		return nil, usage(fmt.Errorf("%s would get credentials over plain HTTP; use https, or --allow-plain-http where the network is trusted", base))
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, usage(fmt.Errorf("%q: want http or https", base))
+	}
+	// Going on to where a redirect points would take the credentials along.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
+	}
+	return &api{
+		base: strings.TrimSuffix(base, "/"), bearer: bearer,
+		client: &http.Client{Timeout: callTimeout, CheckRedirect: stay, Transport: transport},
+	}, nil
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// call sends a request without a body, and sendJSON and sendForm one with.
+func (a *api) call(ctx context.Context, method, path string) (answer, error) {
+	return a.do(ctx, method, path, "", http.NoBody)
+}
+
+func (a *api) sendJSON(ctx context.Context, path string, body any) (answer, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return answer{}, fmt.Errorf("encoding the request: %w", err)
+	}
+	return a.do(ctx, http.MethodPost, path, "application/json", bytes.NewReader(text))
+}
+
+func (a *api) sendForm(ctx context.Context, path string, form url.Values) (answer, error) {
+	return a.do(ctx, http.MethodPost, path, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
+}
+
+func (a *api) do(ctx context.Context, method, path, contentType string, body io.Reader) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, a.base+path, body)
+	if err != nil {
+		return answer{}, fmt.Errorf("asking %s: %w", a.base, err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	req.Header.Set("Accept", "application/json")
+	if a.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+a.bearer)
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		// What http reports names method and URL itself.
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end or given up
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return answer{}, fmt.Errorf("reading the answer of %s: %w", a.base, err)
+	case len(text) > maxAnswer:
+		return answer{}, fmt.Errorf("reading the answer of %s: larger than %d bytes", a.base, maxAnswer)
+	}
+	return answer{resp.StatusCode, resp.Header, text}, nil
+}
+
+// refusal is an answer that says no.
+type refusal struct {
+	Status int
+	// Code is an OAuth error code (RFC 6749 section 5.2, RFC 6750 section 3.1), if
+	// the answer had one.
+	Code string
+	// Detail is meant for people.
+	Detail     string
+	RetryAfter string
+}
+
+func (r *refusal) Error() string {
+	s := fmt.Sprintf("refused with %d %s", r.Status, http.StatusText(r.Status))
+	for _, part := range []string{r.Code, r.Detail} {
+		if part != "" {
+			s += ": " + part
+		}
+	}
+	if r.RetryAfter != "" {
+		s += " (retry after " + r.RetryAfter + " s)"
+	}
+	return s
+}
+
+// into decodes an answer with one of the wanted statuses into v, unless that is nil;
+// any other is a [*refusal].
+func (a answer) into(v any, wanted int) error {
+	if a.status != wanted {
+		return a.refusal()
+	}
+	if v == nil {
+		return nil
+	}
+	if err := json.Unmarshal(a.body, v); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	return nil
+}
+
+// refusal reads an OAuth error (RFC 6749 section 5.2) or problem details (RFC 9457).
+func (a answer) refusal() error {
+	var says struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+		Title       string `json:"title"`
+		Detail      string `json:"detail"`
+	}
+	r := &refusal{Status: a.status, RetryAfter: a.header.Get("Retry-After")}
+	if json.Unmarshal(a.body, &says) == nil {
+		r.Code = says.Error
+		r.Detail = cmp.Or(says.Description, says.Detail, says.Title)
+	}
+	return r
+}
+
+func isRefusal(err error, status int, code string) bool {
+	r, ok := errors.AsType[*refusal](err)
+	return ok && r.Status == status && r.Code == code
+}

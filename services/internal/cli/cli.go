@@ -1,0 +1,127 @@
+// Package cli is the revocast command: what people type to try Revocast, to log in
+// and out, to revoke, and to see what happens. It speaks to issuers and sidecars
+// only through their documented HTTP interfaces and to the broker only through
+// package events/client, so it is also a check that these suffice.
+//
+// Invariants:
+//
+//   - No token and no password is taken from an argument, where other users of the
+//     machine and the shell's history would see it. They come from files, from
+//     standard input, from the environment or from a prompt without echo.
+//   - Credentials are not sent over plain HTTP except to this machine.
+//   - Exit status 0 means that what was asked has been done, 1 that it was refused
+//     or failed, 2 that it was not understood and nothing was tried.
+//   - Text from elsewhere cannot steer the terminal: what does not print is shown
+//     as an escape.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit statuses.
+const (
+	exitDone = iota
+	exitRefused
+	exitUsage
+)
+
+// Streams are the standard streams. Only an Out that is a terminal gets colours.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// grammar is the command line: kong reads the tags.
+type grammar struct {
+	Output  string           `short:"o" enum:"table,json" default:"table" placeholder:"table|json" help:"How to print: table or json."`
+	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
+
+	IssuerURL      string `group:"where" placeholder:"URL" help:"The issuer. Default: the one a login was saved from, else ${issuer_url}."`
+	AdminURL       string `group:"where" placeholder:"URL" default:"${admin_url}" help:"The issuer's admin listener (${default})."`
+	AdminTokenFile string `group:"where" placeholder:"FILE" help:"File with an operator token, for what operators do."`
+	SidecarURL     string `group:"where" placeholder:"URL" default:"${sidecar_url}" help:"A sidecar (${default})."`
+	AllowPlainHTTP bool   `group:"where" name:"allow-plain-http" help:"Send credentials over plain HTTP to other machines too."`
+
+	Demo demoCommand `cmd:"" group:"try" help:"Run the whole story on real processes, measured, and leave nothing behind."`
+	Dev  devCommand  `cmd:"" group:"try" help:"Run an issuer and two sidecars on the usual ports until Ctrl-C."`
+
+	Login   loginCommand   `cmd:"" group:"user" help:"Log in with a password."`
+	Refresh refreshCommand `cmd:"" group:"user" help:"Exchange a refresh token for new tokens."`
+	Verify  verifyCommand  `cmd:"" group:"user" help:"Ask a sidecar whether a token passes."`
+	Logout  logoutCommand  `cmd:"" group:"user" help:"End the session that a token belongs to."`
+
+	Sessions sessionsCommand `cmd:"" group:"operator" help:"List who is logged in where: your own sessions or a subject's."`
+	Revoke   revokeCommand   `cmd:"" group:"operator" help:"Deny a token, a session, a subject and more, everywhere at once."`
+	Watch    watchCommand    `cmd:"" group:"operator" help:"Follow revocations and other events as they happen."`
+}
+
+const description = `Revocast makes JWT access tokens revocable without asking anyone.
+
+Start here:
+
+  revocast demo     the story in a few seconds: log in, 200, revoke, 401
+  revocast dev      the same processes to play with, and lines to paste
+
+Every flag can be set by the environment too: --admin-url is REVOCAST_ADMIN_URL.
+Tokens come from files or standard input, never from arguments.`
+
+// Run runs the command line args (without the program's name) and returns the exit
+// status. It returns early, having cleaned up, when ctx ends.
+func Run(ctx context.Context, args []string, streams Streams, version string) int {
+	var g grammar
+	parser, err := kong.New(&g,
+		kong.Name("revocast"), kong.Description(description), kong.DefaultEnvars("REVOCAST"),
+		kong.Writers(streams.Out, streams.Err),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100, Compact: true, FlagsLast: true, NoAppDescFormat: true}),
+		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "try", Title: "Try it:"},
+			{Key: "user", Title: "Be a user:"},
+			{Key: "operator", Title: "Be an operator:"},
+			{Key: "where", Title: "Where things are:"},
+		}),
+		kong.Vars{
+			"version": version, "issuer_url": defaultIssuerURL,
+			"admin_url": "http://127.0.0.1:8081", "sidecar_url": "http://127.0.0.1:9470",
+		},
+	)
+	if err != nil {
+		return report(streams.Err, fmt.Errorf("building the command line: %w", err))
+	}
+	parsed, err := parser.Parse(args)
+	if p, ok := errors.AsType[*kong.ParseError](err); ok && len(args) == 0 {
+		return report(streams.Err, errors.Join(usage(err), p.Context.PrintUsage(false)))
+	}
+	if err != nil {
+		return report(streams.Err, usage(err))
+	}
+	t := newTerminal(streams, g.Output == "json")
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	err = parsed.Run(&g, t)
+	return report(streams.Err, errors.Join(err, t.failed))
+}
+
+// usageError is a command line that was not understood.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(err error) error { return usageError{err} }
+
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	_, _ = fmt.Fprintf(w, "revocast: %s\n", printable(err.Error())) // there is nowhere left to complain
+	if _, ok := errors.AsType[usageError](err); ok {
+		_, _ = fmt.Fprintln(w, "revocast: try --help")
+		return exitUsage
+	}
+	return exitRefused
+}

@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// admin is the issuer's admin listener with the operator's token.
+func (g *grammar) admin(t *terminal) (*api, error) {
+	if g.AdminTokenFile == "" {
+		return nil, usage(errors.New("operators prove themselves: give --admin-token-file or REVOCAST_ADMIN_TOKEN_FILE"))
+	}
+	token, err := t.readSecret("operator token", g.AdminTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	return newAPI(g.AdminURL, string(token), g.AllowPlainHTTP)
+}
+
+type revokeCommand struct {
+	Kind string `arg:"" enum:"token,session,subject,client,key,all" help:"What to deny: token, session, subject, client, key or all."`
+	ID   string `arg:"" optional:"" help:"Its jti, sid, sub, client_id or kid; nothing for all."`
+
+	Reason        string        `placeholder:"CODE" help:"Why: a short code, kept in the history."`
+	Wait          time.Duration `placeholder:"2s" help:"Wait until every sidecar enforces it, at most this long."`
+	DryRun        bool          `help:"Say what would happen and do nothing."`
+	ExceptSession string        `placeholder:"SID" help:"Spare this session of the subject."`
+	Issuer        string        `placeholder:"URL" help:"Whose tokens are meant, where not this issuer's own."`
+	Scope         string        `placeholder:"WHAT" help:"What a wide revocation cuts: sessions (the default) or access-tokens."`
+}
+
+func (revokeCommand) Help() string {
+	return `Revoking answers when the revocation is durable. With --wait the exit status is 0 only if every sidecar has confirmed that it enforces it.
+
+Examples:
+
+  revocast revoke session 01890a5d-ac96-774b-bcce-b302099a8057 --reason lost_device
+  revocast revoke subject 7c9e6679-7425-40de-944b-e07fc1f90ae7 --wait 2s
+  revocast revoke subject "$SUB" --except-session "$SID" --dry-run
+  revocast revoke subject "$SUB" --scope access-tokens --reason roles_changed
+`
+}
+
+// Validate is called by kong.
+func (c *revokeCommand) Validate() error {
+	switch {
+	case c.Kind == "all" && c.ID != "":
+		return errors.New("revoking all takes no ID")
+	case c.Kind != "all" && c.ID == "":
+		return fmt.Errorf("revoking a %s needs its ID", c.Kind)
+	case c.Kind == "token" && strings.Count(c.ID, ".") == 2:
+		return errors.New("a token is revoked by its jti; never give a token as an argument")
+	case c.Wait < 0:
+		return errors.New("--wait: want a time that is not negative")
+	}
+	return nil
+}
+
+// revocationRequest is the body of POST /admin/v1/revocations.
+type revocationRequest struct {
+	Kind          string `json:"kind"`
+	ID            string `json:"id"`
+	Issuer        string `json:"issuer,omitempty"`
+	Scope         string `json:"scope,omitempty"`
+	Reason        string `json:"reason,omitempty"`
+	ExceptSession string `json:"except_session,omitempty"`
+	Wait          string `json:"wait,omitempty"`
+	DryRun        bool   `json:"dry_run,omitempty"`
+}
+
+// revocation is its answer.
+type revocation struct {
+	RevocationID string    `json:"revocation_id"`
+	Kind         string    `json:"kind"`
+	ID           string    `json:"id"`
+	Position     string    `json:"position"`
+	ExpiresAt    time.Time `json:"expires_at"`
+	Reason       string    `json:"reason"`
+	Enforcement  *struct {
+		Live      int      `json:"live"`
+		Confirmed int      `json:"confirmed"`
+		P50       float64  `json:"p50_ms"`
+		Max       float64  `json:"max_ms"`
+		Missing   []string `json:"missing"`
+	} `json:"enforcement"`
+}
+
+func revoke(ctx context.Context, admin *api, r revocationRequest) (got revocation, text []byte, err error) {
+	a, err := admin.sendJSON(ctx, "/admin/v1/revocations", r)
+	if err != nil {
+		return got, nil, err
+	}
+	if r.DryRun && a.status == http.StatusOK {
+		return got, a.body, nil
+	}
+	return got, a.body, a.into(&got, http.StatusCreated)
+}
+
+func (c *revokeCommand) Run(ctx context.Context, g *grammar, t *terminal) error {
+	admin, err := g.admin(t)
+	if err != nil {
+		return err
+	}
+	r := revocationRequest{
+		Kind: c.Kind, ID: c.ID, Issuer: c.Issuer, Scope: c.Scope, Reason: c.Reason,
+		ExceptSession: c.ExceptSession, DryRun: c.DryRun,
+	}
+	if c.Wait > 0 {
+		r.Wait = c.Wait.String()
+		admin.client.Timeout += c.Wait
+	}
+	got, text, err := revoke(ctx, admin, r)
+	if err != nil {
+		return fmt.Errorf("revoking %s %s: %w", c.Kind, c.ID, err)
+	}
+	if err := c.print(t, got, text); err != nil {
+		return err
+	}
+	if e := got.Enforcement; e != nil && len(e.Missing) > 0 {
+		return fmt.Errorf("revoked, but not confirmed within %s by %s", c.Wait, strings.Join(e.Missing, ", "))
+	}
+	return nil
+}
+
+func (c *revokeCommand) print(t *terminal, got revocation, text []byte) error {
+	if t.json || c.DryRun {
+		return t.printJSON(json.RawMessage(bytes.TrimSpace(text)))
+	}
+	rows := [][]string{
+		{"revoked", strings.TrimSpace(got.Kind + " " + got.ID)}, {"revocation", got.RevocationID},
+		{"reason", got.Reason}, {"position", cmp.Or(got.Position, "the earlier revocation's")}, {"denied until", moment(got.ExpiresAt)},
+	}
+	if e := got.Enforcement; e != nil {
+		rows = append(rows, []string{"enforced", fmt.Sprintf("by %d of %d sidecars, median %.1f ms, slowest %.1f ms",
+			e.Confirmed, e.Live, e.P50, e.Max)})
+	}
+	t.table(rows...)
+	return nil
+}
+
+type sessionsCommand struct {
+	tokenInput
+
+	Subject string `placeholder:"SUB" help:"Whose, asked as an operator; without it the token's own."`
+}
+
+func (sessionsCommand) Help() string {
+	return `Examples:
+
+  revocast sessions --token-file alice.json
+  revocast sessions --subject 7c9e6679-7425-40de-944b-e07fc1f90ae7 --admin-token-file admin.token
+`
+}
+
+// sessionList is the answer to both.
+type sessionList struct {
+	Sessions []struct {
+		SID        string    `json:"sid"`
+		DeviceName string    `json:"device_name"`
+		ClientID   string    `json:"client_id"`
+		StartedAt  time.Time `json:"started_at"`
+		LastSeenAt time.Time `json:"last_seen_at"`
+		Current    bool      `json:"current"`
+	} `json:"sessions"`
+}
+
+func (c *sessionsCommand) Run(ctx context.Context, g *grammar, t *terminal) error {
+	from, path, err := c.where(g, t)
+	if err != nil {
+		return err
+	}
+	var list sessionList
+	a, err := from.call(ctx, http.MethodGet, path)
+	if err == nil {
+		err = a.into(&list, http.StatusOK)
+	}
+	if err != nil {
+		return fmt.Errorf("listing sessions: %w", err)
+	}
+	if t.json {
+		return t.printJSON(json.RawMessage(bytes.TrimSpace(a.body)))
+	}
+	rows := [][]string{{"SESSION", "DEVICE", "CLIENT", "STARTED", "LAST SEEN", ""}}
+	for _, s := range list.Sessions {
+		mark := ""
+		if s.Current {
+			mark = "this one"
+		}
+		rows = append(rows, []string{s.SID, cmp.Or(s.DeviceName, "-"), s.ClientID, moment(s.StartedAt), moment(s.LastSeenAt), mark})
+	}
+	t.table(rows...)
+	return nil
+}
+
+func (c *sessionsCommand) where(g *grammar, t *terminal) (*api, string, error) {
+	if c.Subject != "" {
+		admin, err := g.admin(t)
+		return admin, "/admin/v1/subjects/" + url.PathEscape(c.Subject) + "/sessions", err
+	}
+	l, err := t.readLogin(c.TokenFile)
+	if err != nil {
+		return nil, "", err
+	}
+	issuer, err := newAPI(cmp.Or(g.IssuerURL, l.IssuerURL, defaultIssuerURL), l.AccessToken, g.AllowPlainHTTP)
+	return issuer, "/v1/sessions", err
+}

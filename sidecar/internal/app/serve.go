@@ -1,0 +1,212 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/sidecar/internal/config"
+)
+
+type server struct {
+	*http.Server
+	name     string
+	listener net.Listener
+}
+
+func (s server) serve(log *zap.Logger) error {
+	log.Info("listening", zap.String("for", s.name), zap.String("address", s.listener.Addr().String()))
+	if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// servers opens the listeners; all or none.
+func (a *App) servers(ctx context.Context) (_ []server, err error) {
+	public := http.NewServeMux()
+	public.Handle("/auth", a.auth)
+	metrics := promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})
+	admin := http.NewServeMux()
+	admin.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	admin.HandleFunc("GET /readyz", a.readyz)
+	admin.Handle("GET /metrics", metrics)
+	admin.HandleFunc("GET /v1/status", a.status)
+
+	var servers []server
+	defer func() {
+		if err != nil {
+			for _, s := range servers {
+				_ = s.listener.Close() // nothing has been served yet
+			}
+		}
+	}()
+	for _, s := range []struct {
+		name, address string
+		handler       http.Handler
+	}{{"forward-auth", a.cfg.Listen, public}, {"admin", a.cfg.AdminListen, admin}, {"metrics", a.cfg.MetricsListen, metrics}} {
+		if s.address == "" {
+			continue
+		}
+		l, err := listen(ctx, s.address, a.cfg)
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, server{name: s.name, listener: l, Server: &http.Server{
+			Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+			WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+			ErrorLog: zap.NewStdLog(a.log.Named(s.name)),
+		}})
+	}
+	return servers, nil
+}
+
+// listen opens a TCP or a Unix socket. A socket file that nobody listens on, left
+// by a process that was killed, is replaced.
+func listen(ctx context.Context, address string, cfg config.Config) (net.Listener, error) {
+	var lc net.ListenConfig
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("listening on %s: %w", address, err)
+		}
+		return l, nil
+	}
+	if err := removeDeadSocket(ctx, path); err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", address, err)
+	}
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", address, err)
+	}
+	if err := os.Chmod(path, cfg.Mode); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("listening on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+func removeDeadSocket(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return errors.New("the file is there and no socket")
+	}
+	var d net.Dialer
+	if c, err := d.DialContext(ctx, "unix", path); err == nil {
+		_ = c.Close()
+		return errors.New("another process listens there")
+	}
+	return os.Remove(path)
+}
+
+// readyz answers 200 while this sidecar may be sent requests.
+func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err := a.unready(); err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = fmt.Fprintln(w, err) // the prober may be gone
+		return
+	}
+	_, _ = fmt.Fprintln(w, "ready")
+}
+
+// status is the answer of GET /v1/status.
+type status struct {
+	ID        string            `json:"id"`
+	Version   string            `json:"version"`
+	Ready     bool              `json:"ready"`
+	Reason    string            `json:"reason,omitempty"`
+	Feed      feedStatus        `json:"feed"`
+	FreshAsOf *time.Time        `json:"fresh_as_of"`
+	Entries   map[string]int    `json:"entries"`
+	Memory    memoryStatus      `json:"memory"`
+	Store     storeStatus       `json:"store"`
+	Policy    policyStatus      `json:"policy"`
+	Unusual   map[string]uint64 `json:"unusual"`
+}
+
+type feedStatus struct {
+	Phase    string  `json:"phase"`
+	Epoch    string  `json:"epoch"`
+	Position string  `json:"position"`
+	Lag      uint64  `json:"lag"`
+	Skew     float64 `json:"clock_skew_seconds"`
+}
+
+type memoryStatus struct {
+	IndexBytes int  `json:"index_bytes"`
+	Complete   bool `json:"index_complete"`
+}
+
+type storeStatus struct {
+	Queued int    `json:"queued"`
+	Error  string `json:"error,omitempty"`
+}
+
+type policyStatus struct {
+	StaleAfter string `json:"stale_after"`
+	WhenStale  string `json:"when_stale"`
+	StaleLimit string `json:"stale_limit"`
+	Enforce    bool   `json:"enforce"`
+}
+
+func (a *App) status(w http.ResponseWriter, _ *http.Request) {
+	feed, list := a.syncer.State(), a.denylist.Status()
+	s := status{
+		ID: a.cfg.ID, Version: a.version,
+		Feed: feedStatus{
+			Phase: feed.Phase.String(), Epoch: string(feed.Epoch), Skew: feed.Skew.Seconds(),
+			Position: events.Position{Sequence: feed.Sequence}.String(),
+		},
+		Entries: map[string]int{"narrow": list.Narrow, "lifted": list.Lifted},
+		Memory:  memoryStatus{IndexBytes: list.IndexBytes, Complete: list.Complete},
+		Store:   storeStatus{Queued: list.Queued},
+		Policy: policyStatus{
+			StaleAfter: a.cfg.StaleAfter.String(), WhenStale: a.cfg.WhenStale,
+			StaleLimit: a.cfg.StaleLimit.String(), Enforce: a.cfg.Enforce,
+		},
+		Unusual: map[string]uint64{
+			"malformed": feed.Malformed, "unknown": feed.Unknown, "unsigned": feed.Unsigned,
+			"rejected": a.syncer.Rejected(), "resyncs": feed.Resyncs, "repairs": feed.Repairs,
+		},
+	}
+	for kind, n := range list.Wide {
+		s.Entries[kind.String()] = n
+	}
+	if feed.Target > feed.Sequence {
+		s.Feed.Lag = feed.Target - feed.Sequence
+	}
+	if !feed.FreshAsOf.IsZero() {
+		at := feed.FreshAsOf.UTC()
+		s.FreshAsOf = &at
+	}
+	if list.DiskErr != nil {
+		s.Store.Error = list.DiskErr.Error()
+	}
+	if err := a.unready(); err != nil {
+		s.Reason = err.Error()
+	} else {
+		s.Ready = true
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(s) // the caller may be gone
+}

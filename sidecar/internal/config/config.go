@@ -1,0 +1,267 @@
+// Package config is the sidecar's configuration: flags, environment and a YAML
+// file, in that order of precedence.
+//
+// Invariants:
+//
+//   - An invalid set is refused as a whole, with every fault listed, before
+//     anything is opened or made.
+//   - What is left out denies or is the documented default; nothing that is
+//     misspelt is overlooked.
+package config
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/sidecar/internal/gate"
+	"github.com/revocast/revocast/sidecar/internal/token"
+)
+
+// Config is everything a sidecar is told. Durations are in Go's notation.
+type Config struct {
+	File kong.ConfigFlag `name:"config" placeholder:"FILE" help:"YAML file with any of these flags, without the dashes. Flags and environment come first."`
+
+	Listen        string `default:"127.0.0.1:9470" group:"listen" help:"Forward-auth at /auth: host:port, or unix:/path."`
+	AdminListen   string `default:"127.0.0.1:9472" group:"listen" help:"Health, metrics and status."`
+	MetricsListen string `group:"listen" help:"Metrics on a listener of their own as well; empty for none."`
+	SocketMode    string `default:"0660" group:"listen" help:"File mode of Unix sockets, octal."`
+
+	NATSURL   string `name:"nats-url" env:"REVOCAST_NATS_URL" default:"nats://127.0.0.1:4222" group:"feed" help:"NATS servers, comma-separated."`
+	NATSCreds string `name:"nats-creds" env:"REVOCAST_NATS_CREDS" required:"" placeholder:"FILE" type:"path" group:"feed" help:"Credentials of the sidecar role."`
+	Realm     string `default:"default" group:"feed" help:"Whose feed is followed."`
+	RealmRoot string `placeholder:"FILE" type:"path" group:"feed" help:"The realm's root public key, PEM. Only what it has signed may allow anything; without it nothing may."`
+	ID        string `placeholder:"NAME" group:"feed" help:"Name in reports (default: the host's name)."`
+	DataDir   string `default:"./sidecar-data" type:"path" group:"feed" help:"The denylist on disk and the last good key sets. One directory a sidecar."`
+
+	Trust        []string      `required:"" sep:"none" placeholder:"RULE" group:"tokens" help:"An issuer whose tokens are accepted; repeatable. issuer=URL,audience=NAME is enough; also jwks=URL-or-file, require=claim:value, alg=ES256, typ=JWT, max-lifetime=1h."`
+	Leeway       time.Duration `default:"5s" group:"tokens" help:"Tolerance for exp, nbf and iat; at most 1m."`
+	RequireScope []string      `group:"tokens" placeholder:"SCOPE" help:"A scope that every token must have; repeatable."`
+	CacheSize    string        `default:"64MiB" group:"tokens" help:"Memory for verified tokens; 0 keeps none."`
+
+	StaleAfter time.Duration `default:"30s" group:"stale" help:"Age from which the view of revocations is called stale."`
+	WhenStale  string        `default:"allow" enum:"allow,deny" group:"stale" help:"allow: answer from the last view up to --stale-limit, and say so. deny: 503."`
+	StaleLimit time.Duration `default:"15m" group:"stale" help:"Age from which a stale view denies even under allow."`
+	Enforce    bool          `default:"true" negatable:"" group:"stale" help:"--no-enforce or --enforce=false: count what would be denied, but allow it."`
+
+	LogLevel  string `default:"info" enum:"debug,info,warn,error" group:"logging" help:"debug, info, warn or error."`
+	LogFormat string `default:"json" enum:"json,console" group:"logging" help:"json, or console for people."`
+
+	Version kong.VersionFlag `help:"Print the version and leave."`
+
+	// Derived by Parse.
+	Trusts     []token.Trust     `kong:"-"`
+	Root       ed25519.PublicKey `kong:"-"`
+	CacheBytes int64             `kong:"-"`
+	Mode       os.FileMode       `kong:"-"`
+}
+
+// Parse reads arguments and environment, prints help or faults as they ask, and
+// ends the process for those. A configuration that it returns is valid.
+func Parse(args []string, version string, exit func(int), stdout, stderr io.Writer) (Config, error) {
+	var c Config
+	parser, err := kong.New(&c,
+		kong.Name("sidecar"),
+		kong.Description("Revocast's verifier: answers, beside an API and from memory, whether an access token may pass and has not been revoked.\n\n"+
+			"Try it: sidecar --nats-creds sidecar.creds --trust issuer=https://id.example,audience=https://api.example"),
+		kong.Vars{"version": version},
+		kong.DefaultEnvars("REVOCAST"),
+		kong.Configuration(yamlFile),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "listen", Title: "Listeners:"}, {Key: "feed", Title: "Feed:"}, {Key: "tokens", Title: "Tokens:"},
+			{Key: "stale", Title: "When the view is stale:"}, {Key: "logging", Title: "Logging:"},
+		}),
+		kong.Writers(stdout, stderr), kong.Exit(exit),
+	)
+	if err != nil {
+		return c, fmt.Errorf("describing the flags: %w", err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return c, err
+	}
+	return c, c.derive()
+}
+
+// Policy is what the gate decides by.
+func (c Config) Policy() (gate.Policy, error) {
+	whenStale, err := gate.ParseWhenStale(c.WhenStale)
+	return gate.Policy{
+		StaleAfter: c.StaleAfter, WhenStale: whenStale, StaleLimit: c.StaleLimit, Scopes: c.RequireScope, Shadow: !c.Enforce,
+	}, err
+}
+
+// derive reads what the flags name, and lists every fault.
+func (c *Config) derive() error {
+	var faults []error
+	add := func(flag string, err error) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--%s: %w", flag, err))
+		}
+	}
+	_, err := subject.ParseRealm(c.Realm)
+	add("realm", err)
+	for _, rule := range c.Trust {
+		t, err := token.ParseTrust(rule)
+		add("trust", err)
+		c.Trusts = append(c.Trusts, t)
+	}
+	if c.RealmRoot != "" {
+		c.Root, err = readRoot(c.RealmRoot)
+		add("realm-root", err)
+	}
+	c.CacheBytes, err = parseBytes(c.CacheSize)
+	add("cache-size", err)
+	mode, err := strconv.ParseUint(c.SocketMode, 8, 9)
+	if err != nil {
+		err = fmt.Errorf("%q is no file mode", c.SocketMode)
+	}
+	add("socket-mode", err)
+	c.Mode = os.FileMode(mode)
+	if c.ID == "" {
+		name, err := os.Hostname()
+		add("id", err)
+		c.ID = printable(name)
+	}
+	for flag, address := range map[string]string{"listen": c.Listen, "admin-listen": c.AdminListen, "metrics-listen": c.MetricsListen} {
+		if address != "" {
+			add(flag, checkAddress(address))
+		}
+	}
+	if c.Listen == "" || c.AdminListen == "" {
+		add("listen", errors.New("needed, and so is --admin-listen"))
+	}
+	add("leeway", token.Config{Leeway: c.Leeway}.Validate())
+	policy, err := c.Policy()
+	add("when-stale", err)
+	add("stale-after", policy.Validate())
+	return errors.Join(faults...)
+}
+
+func checkAddress(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		if path == "" || len(path) > 100 {
+			return fmt.Errorf("%q: want unix: and a path of at most 100 bytes", address)
+		}
+		return nil
+	}
+	_, _, err := net.SplitHostPort(address)
+	return err
+}
+
+// printable makes a host's name one that reports may carry.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, name)
+}
+
+// readRoot reads an Ed25519 public key in PEM (RFC 8410).
+func readRoot(path string) (ed25519.PublicKey, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, rest := pem.Decode(content)
+	if block == nil || block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
+		return nil, fmt.Errorf("%s: want one PEM block, PUBLIC KEY", path)
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	root, ok := key.(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%s: want an Ed25519 key, got %T", path, key)
+	}
+	return root, nil
+}
+
+// parseBytes reads a size with a binary unit: 64MiB, 512KiB, 1GiB, or bytes.
+func parseBytes(s string) (int64, error) {
+	number, unit := s, int64(1)
+	for suffix, factor := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			number, unit = n, factor
+		}
+	}
+	n, err := strconv.ParseUint(number, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no size; want for example 64MiB", s)
+	}
+	return int64(n) * unit, nil
+}
+
+// yamlFile makes a configuration file answer for flags that neither the command
+// line nor the environment has set. Names that are no flag are refused.
+func yamlFile(r io.Reader) (kong.Resolver, error) {
+	values := map[string]any{}
+	if err := yaml.NewDecoder(io.LimitReader(r, 1<<20)).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading the configuration file: %w", err)
+	}
+	return resolver(values), nil
+}
+
+type resolver map[string]any
+
+// Validate implements [kong.Resolver].
+func (r resolver) Validate(app *kong.Application) error {
+	known := map[string]bool{}
+	for _, flag := range app.Flags {
+		known[flag.Name] = true
+	}
+	var faults []error
+	for name := range r {
+		if !known[name] {
+			faults = append(faults, fmt.Errorf("configuration file: no flag is called %q", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Resolve implements [kong.Resolver].
+func (r resolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	value, ok := r[flag.Name]
+	for _, name := range flag.Envs {
+		if _, set := os.LookupEnv(name); set {
+			ok = false // kong asks resolvers last, and would let them win
+		}
+	}
+	if !ok {
+		return nil, nil //nolint:nilnil // kong's way to say "not here"
+	}
+	if list, many := value.([]any); many {
+		return list, nil
+	}
+	return fmt.Sprint(value), nil
+}
+
+// Logger makes the process's logger, on standard error.
+func (c Config) Logger() (*zap.Logger, error) {
+	level, err := zap.ParseAtomicLevel(c.LogLevel)
+	if err != nil {
+		return nil, fmt.Errorf("making the logger: %w", err)
+	}
+	cfg := zap.NewProductionConfig()
+	cfg.Level, cfg.Encoding = level, c.LogFormat
+	cfg.DisableStacktrace, cfg.Sampling = true, nil
+	cfg.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	return cfg.Build()
+}

@@ -1,0 +1,176 @@
+package denylist
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/revocast/revocast/events"
+)
+
+// chunk is how many entries are taken in before look-ups that wait get their turn.
+const chunk = 1024
+
+// Apply takes a batch into memory, where it counts for every later look-up, and
+// queues it for the disk. It never waits for the disk: while that lags or fails,
+// the queue grows, by no more than what has not expired. [ErrEntry] refuses the
+// whole batch, cursor included, so that no cursor covers an entry not enforced.
+func (d *Denylist) Apply(b Batch) error {
+	for i := range b.Entries {
+		if err := checkEntry(&b.Entries[i]); err != nil {
+			return err
+		}
+	}
+	lifted := make([]events.Lift, 0, len(b.Lifted))
+	for _, l := range b.Lifted {
+		l, err := CanonicalLift(l)
+		if err != nil {
+			return err
+		}
+		lifted = append(lifted, l)
+	}
+	d.take(b.Entries, lifted, b.Cursor)
+	d.signal()
+	return nil
+}
+
+func (d *Denylist) take(entries []events.Revocation, lifted []events.Lift, c Cursor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range lifted {
+		d.lift(l)
+	}
+	for part := range slices.Chunk(entries, chunk) {
+		for _, r := range part {
+			if d.isLifted(&r) {
+				continue
+			}
+			r = canonical(r)
+			key := d.key(&r)
+			d.queue.add(&r, key)
+			d.enter(&r, key)
+		}
+		d.mu.Unlock() // look-ups that wait get their turn
+		d.mu.Lock()
+	}
+	d.queue.finish(lifted, c)
+	if c != (Cursor{}) {
+		d.cursor = c
+	}
+}
+
+func (d *Denylist) key(r *events.Revocation) uint64 {
+	return d.index.Hash(r.Kind, r.Issuer, r.Target)
+}
+
+// enter makes an entry count. The index comes last: whoever it sends to look finds
+// what it speaks of.
+func (d *Denylist) enter(r *events.Revocation, key uint64) {
+	if r.Kind.Wide() {
+		at := targetOf(r)
+		if !slices.ContainsFunc(d.wide[at], func(have events.Revocation) bool { return SameRule(&have, r) }) {
+			d.wide[at] = append(d.wide[at], *r)
+		}
+	}
+	d.index.Insert(key, untilSeconds(r.Until))
+}
+
+// lift takes one entry back and remembers that it was.
+func (d *Denylist) lift(l events.Lift) {
+	at := target{l.Kind, l.Issuer, l.Target}
+	key := liftedEntry{at, l.RevocationID}
+	if until, is := d.lifted[key]; is {
+		l.Until = LaterUntil(until, l.Until)
+	}
+	d.lifted[key] = l.Until
+	if r, ok := d.confirmed.entries[at]; ok && r.ID == l.RevocationID {
+		delete(d.confirmed.entries, at)
+	}
+	d.forget(at, func(r events.Revocation) bool { return r.ID == l.RevocationID })
+}
+
+// forget removes wide entries of one target.
+func (d *Denylist) forget(at target, gone func(events.Revocation) bool) {
+	list, ok := d.wide[at]
+	if !ok {
+		return
+	}
+	if list = slices.DeleteFunc(list, gone); len(list) == 0 {
+		delete(d.wide, at)
+	} else {
+		d.wide[at] = list
+	}
+}
+
+// Expire lets go of what has expired at the time now, in memory at once and on
+// disk when [Denylist.Run] comes to it. Like that of Lookup, now is the earlier of
+// the local time and the feed's. Once a minute is often enough.
+func (d *Denylist) Expire(now time.Time) {
+	d.mu.Lock()
+	expired := func(r events.Revocation) bool { return Expired(r.Until, now) }
+	for at, list := range d.wide {
+		if slices.ContainsFunc(list, expired) {
+			d.forget(at, expired)
+		}
+	}
+	maps.DeleteFunc(d.lifted, func(_ liftedEntry, until time.Time) bool { return Expired(until, now) })
+	maps.DeleteFunc(d.confirmed.entries, func(_ target, r events.Revocation) bool { return expired(r) })
+	d.queue.expire(roundUp(now))
+	if now.After(d.purge) {
+		d.purge = now
+	}
+	d.mu.Unlock()
+	d.index.Expire(roundUp(now))
+	d.signal()
+}
+
+// signal tells Run that there is work. One signal stands for any number.
+func (d *Denylist) signal() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Status is the state of a denylist.
+type Status struct {
+	// Cursor is what is enforced; the disk may be behind.
+	Cursor Cursor
+	// Complete is false while the index is still being filled from disk.
+	Complete bool
+	// Narrow is how many narrow entries there are, by the index: those of equal
+	// fingerprint and wide ones not told apart. Wide is exact, by kind.
+	Narrow int
+	Wide   map[events.Kind]int
+	// Lifted is how many lifts are remembered.
+	Lifted int
+	// Queued is how many narrow entries are not on disk yet.
+	Queued int
+	// IndexBytes is what the index takes of memory.
+	IndexBytes int
+	// DiskErr is what keeps the queue from being written or the index from being
+	// filled. It is tried again, and nil as soon as it succeeds.
+	DiskErr error
+}
+
+// Status gives the present state.
+func (d *Denylist) Status() Status {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	size := d.index.Size()
+	s := Status{
+		Cursor:     d.cursor,
+		Complete:   d.complete.Load(),
+		Wide:       map[events.Kind]int{},
+		Lifted:     len(d.lifted),
+		Queued:     d.queue.narrow,
+		IndexBytes: size.Bytes,
+		DiskErr:    errors.Join(d.writeErr, d.fillErr),
+	}
+	for at, list := range d.wide {
+		s.Wide[at.kind] += len(list)
+	}
+	s.Narrow = max(size.Entries-len(d.wide), 0)
+	return s
+}

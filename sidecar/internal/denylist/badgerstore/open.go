@@ -1,0 +1,207 @@
+package badgerstore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/revocast/revocast/sidecar/internal/denylist"
+)
+
+// Config says where a store is.
+type Config struct {
+	// Dir is the store's own; it is made if need be, with mode 0700.
+	Dir string
+	// MinFree is how many bytes must be free in Dir for the store to write; 0 means
+	// 128 MiB. Badger maps its files into memory, and a process that writes to such
+	// a file on a full disk is killed.
+	MinFree uint64
+	// Warn, if set, takes what Badger has to say in warnings and errors. It must
+	// be safe for concurrent use.
+	Warn func(message string)
+}
+
+const defaultMinFree = 128 << 20
+
+// format is that of keys and values. Badger keeps it in its manifest; a store of
+// another format is thrown away like a damaged one.
+const format = 1
+
+// memTableBytes keeps the memory small that Badger takes when idle: it allocates
+// whole tables of recent writes, this large.
+const memTableBytes = 8 << 20
+
+func (c *Config) badger(dir string) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithExternalMagic(format).
+		WithLogger(&logger{c.Warn}).
+		WithMetricsEnabled(false).
+		WithSyncWrites(false).
+		WithDetectConflicts(false). // there is one writer
+		WithMemTableSize(memTableBytes).
+		WithNumMemtables(3).
+		WithNumCompactors(2).
+		WithNumGoroutines(1).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithCompression(options.None).
+		WithValueLogFileSize(1 << 20) // values are small enough to stay beside their keys
+}
+
+// logger passes on what matters.
+type logger struct{ warn func(string) }
+
+func (l *logger) Errorf(format string, args ...any)   { l.say(format, args) }
+func (l *logger) Warningf(format string, args ...any) { l.say(format, args) }
+func (l *logger) Infof(string, ...any)                {}
+func (l *logger) Debugf(string, ...any)               {}
+
+func (l *logger) say(format string, args []any) {
+	if l.warn != nil {
+		l.warn(strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}
+
+// ErrInUse is returned by Open for a directory that another process has open.
+var ErrInUse = errors.New("denylist is in use by another process")
+
+// Open opens the store in cfg.Dir, or makes one. If what is there is damaged it is
+// removed and the store begins empty; [Store.Damage] then says what was wrong.
+func Open(cfg Config) (*Store, error) {
+	if cfg.MinFree == 0 {
+		cfg.MinFree = defaultMinFree
+	}
+	s, err := open(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("opening denylist %s: %w", cfg.Dir, err)
+	}
+	return s, nil
+}
+
+func open(cfg Config) (*Store, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("no directory given")
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, lock: lock, dir: filepath.Join(cfg.Dir, "badger"), boot: bootID()}
+	if err := s.load(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+// load opens what is there, or begins anew if that cannot be trusted.
+func (s *Store) load() error {
+	if err := s.writable(); err != nil {
+		return err // no fault of the store's
+	}
+	s.damage = s.tryLoad()
+	if s.damage == nil {
+		return nil
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		return fmt.Errorf("removing what is damaged (%w): %w", s.damage, err)
+	}
+	return s.tryLoad()
+}
+
+func (s *Store) tryLoad() error {
+	if err := inspect(s.dir); err != nil {
+		return err
+	}
+	db, err := s.openBadger()
+	if err != nil {
+		return err
+	}
+	cursor, err := restoreCursor(db, s.boot)
+	if err == nil {
+		err = s.sync() // what the last process wrote, this one vouches for
+	}
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.db, s.cursor, s.synced = db, cursor, cursor
+	return nil
+}
+
+func (s *Store) openBadger() (db *badger.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("%w: %.200v", errDamaged, p)
+		}
+	}()
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := removeValueLog(s.dir); err != nil {
+		return nil, err
+	}
+	return badger.Open(s.cfg.badger(s.dir))
+}
+
+// removeValueLog removes files in which nothing is kept, since all values are
+// small, but over which Badger would stumble if they were damaged.
+func removeValueLog(dir string) error {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.vlog"))
+	for _, name := range append(logs, filepath.Join(dir, "DISCARD")) {
+		if e := os.Remove(name); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// restoreCursor gives the newest cursor if the machine has run since it was
+// written, so that all writes before it are in the files. Else it goes back to the
+// synced one.
+func restoreCursor(db *badger.DB, boot string) (denylist.Cursor, error) {
+	var newest, synced mark
+	err := db.View(func(txn *badger.Txn) (err error) {
+		if newest, err = readMark(txn, cursorKey()); err != nil {
+			return err
+		}
+		synced, err = readMark(txn, syncedKey())
+		return err
+	})
+	if err != nil || newest == synced || boot != "" && newest.boot == boot {
+		return newest.cursor, err
+	}
+	return synced.cursor, db.Update(func(txn *badger.Txn) error {
+		return txn.Set(cursorKey(), appendMark(nil, &mark{boot, synced.cursor}))
+	})
+}
+
+func readMark(txn *badger.Txn, key []byte) (mark, error) {
+	var m mark
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return m, nil
+	}
+	if err == nil {
+		err = item.Value(func(v []byte) (err error) {
+			m, err = decodeMark(v)
+			return err
+		})
+	}
+	return m, err
+}
+
+// bootID tells one run of the machine from the next; empty where nothing does.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}

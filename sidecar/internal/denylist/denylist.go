@@ -1,0 +1,229 @@
+package denylist
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/revocast/revocast/events"
+)
+
+// ErrUnprepared is returned for a token that this denylist has not prepared, and
+// so cannot judge.
+var ErrUnprepared = errors.New("token has not been prepared for this denylist")
+
+// Config says how much memory to use. The zero Config is usable.
+type Config struct {
+	// Expect is how many narrow entries to have room for from the start. More
+	// always fit; the index grows as they come.
+	Expect int
+	// Confirmed is how many denials confirmed on disk are remembered; 0 means
+	// 16,384, at about 500 bytes each.
+	Confirmed int
+}
+
+const defaultConfirmed = 16384
+
+// Denylist is the list of what is denied. It is safe for concurrent use, but Apply
+// and Expire have one caller, who gives it the feed in order.
+type Denylist struct {
+	store Store
+	index *Index
+
+	// complete is false until every narrow entry that was on disk at the start is
+	// in the index. Until then a miss of a narrow kind proves nothing.
+	complete atomic.Bool
+	wake     chan struct{} // there is something for Run to do
+
+	// mu guards what only a hit of the index, or a writer, looks at.
+	mu        sync.RWMutex
+	wide      map[target][]events.Revocation
+	lifted    map[liftedEntry]time.Time // until when
+	queue     queue
+	confirmed confirmed
+	cursor    Cursor
+	purge     time.Time // what the disk is to forget; zero if it has
+	writeErr  error     // why the queue is not on disk
+	fillErr   error     // why the index is not complete
+}
+
+type liftedEntry struct {
+	target
+	id events.RevocationID
+}
+
+// New opens the denylist that store holds: cursor, lifts and wide entries are in
+// memory when it returns, and it judges from then on. Narrow entries are looked up
+// in the store until [Denylist.Run] has put them into the index.
+func New(cfg Config, store Store) (*Denylist, error) {
+	if cfg.Expect < 0 || cfg.Confirmed < 0 {
+		return nil, fmt.Errorf("denylist for %d entries and %d confirmed ones: negative", cfg.Expect, cfg.Confirmed)
+	}
+	if cfg.Confirmed == 0 {
+		cfg.Confirmed = defaultConfirmed
+	}
+	d := &Denylist{
+		store:     store,
+		index:     NewIndex(cfg.Expect),
+		wake:      make(chan struct{}, 1),
+		wide:      map[target][]events.Revocation{},
+		lifted:    map[liftedEntry]time.Time{},
+		confirmed: confirmed{limit: cfg.Confirmed, entries: map[target]events.Revocation{}},
+	}
+	batches := 0
+	for b, err := range store.Load() {
+		if err != nil {
+			return nil, fmt.Errorf("loading the denylist: %w", err)
+		}
+		if batches++; batches > 1 {
+			break // narrow entries, which Run will take in
+		}
+		d.cursor = b.Cursor
+		for _, l := range b.Lifted {
+			d.lift(l)
+		}
+		for _, r := range b.Entries {
+			d.enter(&r, d.key(&r))
+		}
+	}
+	d.complete.Store(batches < 2)
+	return d, nil
+}
+
+// Finding is what a look-up gave.
+type Finding struct {
+	// Denied says that Revocation denies the token. There may be others that do.
+	Denied     bool
+	Revocation events.Revocation
+}
+
+// Lookup judges a prepared token at the time now: the earlier of the local time
+// and the feed's, so that a clock that jumps forgets nothing. When nothing denies
+// the token and the index knows none of its names, it takes no lock and allocates
+// nothing. After an error nothing is known, and the token must not pass.
+func (d *Denylist) Lookup(t *Token, now time.Time) (Finding, error) {
+	if t.by != d {
+		return Finding{}, ErrUnprepared
+	}
+	// Read before the index: what it says is then no older than the completeness.
+	narrow := uint8(0)
+	if !d.complete.Load() {
+		narrow = t.has & narrowBits
+	}
+	hits := d.index.probe(&t.keys, t.has, roundUp(now)) | narrow
+	if hits == 0 {
+		return Finding{}, nil
+	}
+	return d.confirm(t, hits, now)
+}
+
+// narrowBits are the places of the two narrow kinds in [Token].has.
+const narrowBits = 1<<(events.KindToken-1) | 1<<(events.KindSession-1)
+
+// confirm looks exactly at the kinds that hits names: first at all that memory
+// knows, then at the disk.
+func (d *Denylist) confirm(t *Token, hits uint8, now time.Time) (Finding, error) {
+	if f := d.inMemory(t, hits, now); f.Denied {
+		return f, nil
+	}
+	for _, k := range events.Kinds() {
+		if k.Wide() || hits&(1<<bit(k)) == 0 {
+			continue
+		}
+		if f, err := d.onDisk(t.target(k), now); f.Denied || err != nil {
+			return f, err
+		}
+	}
+	return Finding{}, nil
+}
+
+func (d *Denylist) inMemory(t *Token, hits uint8, now time.Time) Finding {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, k := range events.Kinds() {
+		if hits&(1<<bit(k)) == 0 {
+			continue
+		}
+		at := t.target(k)
+		if !k.Wide() {
+			if f := d.narrow(at, t.keys[bit(k)], now); f.Denied {
+				return f
+			}
+			continue
+		}
+		list := d.wide[at]
+		for i := range list {
+			if r := &list[i]; !Expired(r.Until, now) && denies(r, t) {
+				return Finding{Denied: true, Revocation: *r}
+			}
+		}
+	}
+	return Finding{}
+}
+
+// narrow looks for what is known of at without the disk. A narrow entry denies
+// whatever it names.
+func (d *Denylist) narrow(at target, key uint64, now time.Time) Finding {
+	if r, ok := d.confirmed.entries[at]; ok && !Expired(r.Until, now) {
+		return Finding{Denied: true, Revocation: r}
+	}
+	return d.first(d.queue.find(nil, at, key), now)
+}
+
+// onDisk looks for at in the store, which has whatever has left the queue: the
+// queue must have been looked at before.
+func (d *Denylist) onDisk(at target, now time.Time) (Finding, error) {
+	entries, err := d.store.Find(at.kind, at.issuer, at.name)
+	if err != nil {
+		return Finding{}, fmt.Errorf("finding what denies a %s: %w", at.kind, err)
+	}
+	if len(entries) == 0 {
+		return Finding{}, nil
+	}
+	// A lift may have come since the store was read. It is in the table before it
+	// clears what is confirmed, so either we see it here or it clears what we add.
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.first(entries, now)
+	if f.Denied {
+		d.confirmed.add(f.Revocation)
+	}
+	return f, nil
+}
+
+// first gives the first entry that is neither expired nor lifted.
+func (d *Denylist) first(entries []events.Revocation, now time.Time) Finding {
+	for _, r := range entries {
+		if !Expired(r.Until, now) && !d.isLifted(&r) {
+			return Finding{Denied: true, Revocation: r}
+		}
+	}
+	return Finding{}
+}
+
+func (d *Denylist) isLifted(r *events.Revocation) bool {
+	if len(d.lifted) == 0 {
+		return false
+	}
+	_, is := d.lifted[liftedEntry{targetOf(r), r.ID}]
+	return is
+}
+
+// confirmed remembers entries that the disk has confirmed, so that a client that
+// keeps presenting a revoked token costs no disk reads.
+type confirmed struct {
+	limit   int
+	entries map[target]events.Revocation
+}
+
+func (c *confirmed) add(r events.Revocation) {
+	if len(c.entries) >= c.limit {
+		for at := range c.entries { // any will do: the map begins anywhere
+			delete(c.entries, at)
+			break
+		}
+	}
+	c.entries[targetOf(&r)] = r
+}

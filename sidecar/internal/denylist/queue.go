@@ -1,0 +1,192 @@
+package denylist
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/sidecar/internal/denylist/compact"
+)
+
+// queue holds what has been applied and is not on disk yet, in the order of the
+// feed. It is not safe for concurrent use.
+//
+// It is never full: while the disk lags or fails, memory is the only place where
+// these entries deny, so none is refused and none is dropped before it expires. A
+// narrow entry takes about 90 bytes.
+type queue struct {
+	segments []*segment // oldest first
+	narrow   int
+}
+
+// segmentEntries is how many entries are written at a time.
+const segmentEntries = 8192
+
+// segment is a stretch of the feed that is written in one go. Narrow entries are
+// packed into records, wide ones are in the wide table as well.
+//
+// A record is: uvarint, how far back the previous record with the same short key
+// is (0 for none); kind; uvarint source; varint expiry; packed id; packed target.
+type segment struct {
+	records []byte
+	last    map[uint32]uint32 // short key → offset of its last record
+	sources []source
+	wide    []events.Revocation
+	lifted  []events.Lift
+	cursor  Cursor
+	narrow  int
+	until   int64 // when the last of it expires
+	sealed  bool  // on its way to the disk, or followed by another
+}
+
+// source is what the entries of one time have in common.
+type source struct {
+	issuer events.Issuer
+	reason events.Reason
+	by     events.Initiator
+}
+
+// open gives the segment that takes the next entry.
+func (q *queue) open() *segment {
+	if n := len(q.segments); n > 0 {
+		s := q.segments[n-1]
+		if !s.sealed && s.narrow+len(s.wide) < segmentEntries {
+			return s
+		}
+		s.sealed = true
+	}
+	s := &segment{last: map[uint32]uint32{}}
+	q.segments = append(q.segments, s)
+	return s
+}
+
+// add takes in one entry; key is the index's and matters only for narrow kinds.
+func (q *queue) add(r *events.Revocation, key uint64) {
+	s := q.open()
+	s.until = max(s.until, untilSeconds(r.Until))
+	if r.Kind.Wide() {
+		s.wide = append(s.wide, *r)
+		return
+	}
+	short, at := uint32(key>>32), uint32(len(s.records)) // #nosec G115 -- a segment is a few megabytes at most
+	var back uint32
+	if previous, ok := s.last[short]; ok {
+		back = at - previous
+	}
+	s.last[short] = at
+	b := binary.AppendUvarint(s.records, uint64(back))
+	b = append(b, byte(r.Kind))
+	b = binary.AppendUvarint(b, s.source(r))
+	b = binary.AppendVarint(b, untilSeconds(r.Until))
+	b = compact.Append(b, string(r.ID))
+	s.records = compact.Append(b, r.Target)
+	s.narrow++
+	q.narrow++
+}
+
+// source gives the number of r's source. Neighbours nearly always share theirs.
+func (s *segment) source(r *events.Revocation) uint64 {
+	is := source{r.Issuer, r.Reason, r.By}
+	for i := len(s.sources) - 1; i >= 0 && i >= len(s.sources)-8; i-- {
+		if s.sources[i] == is {
+			return uint64(i)
+		}
+	}
+	s.sources = append(s.sources, is)
+	return uint64(len(s.sources) - 1)
+}
+
+// finish ends a batch: its lifts follow the entries before them, and whatever
+// comes later must not be removed by them, so they end their segment.
+func (q *queue) finish(lifted []events.Lift, c Cursor) {
+	if len(lifted) == 0 && c == (Cursor{}) {
+		return
+	}
+	s := q.open()
+	if c != (Cursor{}) {
+		s.cursor = c
+	}
+	for _, l := range lifted {
+		s.until = max(s.until, untilSeconds(l.Until))
+	}
+	s.lifted = lifted
+	s.sealed = len(lifted) > 0
+}
+
+// find appends the narrow entries that name at, whose key is given.
+func (q *queue) find(found []events.Revocation, at target, key uint64) []events.Revocation {
+	for _, s := range q.segments {
+		offset, ok := s.last[uint32(key>>32)]
+		for ok {
+			r, back, _ := s.read(s.records[offset:])
+			if targetOf(&r) == at {
+				found = append(found, r)
+			}
+			offset, ok = offset-back, back > 0
+		}
+	}
+	return found
+}
+
+// read decodes the record that b begins with.
+func (s *segment) read(b []byte) (r events.Revocation, back uint32, rest []byte) {
+	distance, n := binary.Uvarint(b)
+	b = b[n:]
+	r.Kind, b = events.Kind(b[0]), b[1:]
+	from, n := binary.Uvarint(b)
+	b = b[n:]
+	until, n := binary.Varint(b)
+	id, b, _ := compact.Cut(b[n:])
+	name, b, _ := compact.Cut(b)
+	is := s.sources[from]
+	r.ID, r.Target = events.RevocationID(id), name
+	r.Issuer, r.Reason, r.By = is.issuer, is.reason, is.by
+	r.Until = deadline(until)
+	return r, uint32(distance), b // #nosec G115 -- written from a uint32
+}
+
+// oldest seals the segment to be written next, nil if there is none. A sealed
+// segment does not change any more and may be read without a lock.
+func (q *queue) oldest() *segment {
+	if len(q.segments) == 0 {
+		return nil
+	}
+	q.segments[0].sealed = true
+	return q.segments[0]
+}
+
+// batch is what the store is to write.
+func (s *segment) batch() Batch {
+	entries := make([]events.Revocation, 0, s.narrow+len(s.wide))
+	for b := s.records; len(b) > 0; {
+		var r events.Revocation
+		r, _, b = s.read(b)
+		entries = append(entries, r)
+	}
+	return Batch{Entries: append(entries, s.wide...), Lifted: s.lifted, Cursor: s.cursor}
+}
+
+// drop removes what has been written.
+func (q *queue) drop(written *segment) {
+	if i := slices.Index(q.segments, written); i >= 0 {
+		q.segments = slices.Delete(q.segments, i, i+1)
+		q.narrow -= written.narrow
+	}
+}
+
+// expire lets go of segments that a disk which does not take them has outlived, so
+// that a queue never holds more than what still denies. Their cursor goes too: the
+// one on disk may lag. The first segment may be on its way to the disk.
+func (q *queue) expire(now int64) {
+	if len(q.segments) < 2 {
+		return
+	}
+	waiting := slices.DeleteFunc(q.segments[1:], func(s *segment) bool {
+		gone := s.until < now
+		if gone {
+			q.narrow -= s.narrow
+		}
+		return gone
+	})
+	q.segments = q.segments[:1+len(waiting)]
+}

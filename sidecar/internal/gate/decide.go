@@ -1,0 +1,82 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/revocast/revocast/events"
+)
+
+// Decide gives the answer. It never fails: whatever it cannot judge, it denies.
+func Decide(p Policy, ask Ask, f Facts) Decision {
+	d := Decision{Verdict: Deny, FreshAsOf: f.FreshAsOf}
+	age := f.Now.Sub(f.FreshAsOf) // saturates for the zero time, which is long past
+	d.Stale = age >= p.StaleAfter
+
+	if d.Reason = reason(p, ask, f, age); d.Reason == ReasonScope {
+		d.NeededScope = needed(p.Scopes, ask.Scopes)
+	}
+	switch {
+	case d.Reason == ReasonGood:
+		d.Verdict = Allow
+	case p.Shadow:
+		d.Verdict, d.Shadow = Allow, true
+	}
+	return d
+}
+
+// reason weighs the facts in the order the package comment gives.
+func reason(p Policy, ask Ask, f Facts, age time.Duration) Reason {
+	if r := tokenReason(f.Token); r != ReasonGood {
+		return r
+	}
+	switch {
+	case f.Finding == Revoked:
+		return ReasonRevoked
+	case f.Finding != Clear:
+		return ReasonLookupFailed
+	case !f.Ready:
+		return ReasonNotReady
+	case age < -events.MaxSkew: // the clock has been set back: no age means anything
+		return ReasonClock
+	case age >= p.limit(), ask.MaxStale > 0 && age > ask.MaxStale:
+		return ReasonStale
+	case !holds(f.Scope, p.Scopes), !holds(f.Scope, ask.Scopes):
+		return ReasonScope
+	}
+	return ReasonGood
+}
+
+// limit is the age from which the policy alone denies.
+func (p Policy) limit() time.Duration {
+	if p.WhenStale == ServeStale {
+		return p.StaleLimit
+	}
+	return p.StaleAfter
+}
+
+func tokenReason(o Outcome) Reason {
+	switch o {
+	case Genuine:
+		return ReasonGood
+	case Absent:
+		return ReasonAbsent
+	case Ambiguous:
+		return ReasonAmbiguous
+	case Unreadable:
+		return ReasonUnreadable
+	case Unsupported:
+		return ReasonUnsupported
+	case Malformed:
+		return ReasonMalformed
+	case Untrusted:
+		return ReasonUntrusted
+	case Expired:
+		return ReasonExpired
+	case Premature:
+		return ReasonPremature
+	case KeysUnavailable:
+		return ReasonKeysUnavailable
+	case Unjudged:
+	}
+	return ReasonUndecided
+}

@@ -1,0 +1,324 @@
+package jwks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/revocast/revocast/events"
+)
+
+// Why [Set.Find] gives no key.
+var (
+	// ErrUnknownKey: the set as last read, lately and with success, has no such
+	// key.
+	ErrUnknownKey = errors.New("the issuer publishes no such key")
+	// ErrUnavailable: the set could not be read, or not in time, so whether it
+	// has such a key is not known.
+	ErrUnavailable = errors.New("the issuer's keys are unavailable")
+)
+
+// Config says where one issuer's keys are and how often they are asked for.
+type Config struct {
+	// Issuer is the `iss` whose keys these are: a URL as [ParseURL] wants it,
+	// without a query. Required.
+	Issuer events.Issuer
+	// Source is the set's URL, or the path of a file (without "://"). Empty
+	// finds the set by the issuer's metadata.
+	Source string
+	// Dir is where the last set is kept for a start without network, made with
+	// mode 0700 if missing. Empty keeps none; sets from files need none.
+	Dir string
+	// Refresh is how often the set is read, jittered by a tenth. 0: 5 minutes.
+	Refresh time.Duration
+	// Throttle is the least time from the end of one attempt to the start of
+	// the next, whatever asks for it. 0: 5 seconds.
+	Throttle time.Duration
+	// Timeout bounds one attempt, discovery included. 0: 5 seconds.
+	Timeout time.Duration
+	// Wait is the longest a request waits for a kid not in the set. 0: 1 second.
+	Wait time.Duration
+}
+
+// Deps are what a [Set] works with.
+type Deps struct {
+	// Transport carries the requests; nil takes one of its own with the system's
+	// roots.
+	Transport http.RoundTripper
+	// Log and Metrics are required.
+	Log     *zap.Logger
+	Metrics *Metrics
+}
+
+// Set is the keys of one issuer. It is safe for concurrent use.
+type Set struct {
+	cfg     Config
+	source  source
+	copy    diskCopy
+	log     *zap.Logger
+	metrics *Metrics
+
+	// keys is replaced whole and never changed.
+	keys atomic.Pointer[map[events.KeyID]*Key]
+	// text is what keys were parsed from. Only New and Run touch it.
+	text string
+
+	// wake asks Run for an attempt.
+	wake chan struct{}
+
+	mu sync.Mutex
+	// round is closed, and replaced, when an attempt ends.
+	round chan struct{}
+	// ended is when the last attempt did; zero before the first.
+	ended time.Time
+	// good says whether it read a set.
+	good bool
+	// waiting counts the requests that wait for round.
+	waiting int
+}
+
+// maxWaiting bounds the requests that wait for an attempt: an issuer that hangs
+// must not fill the process with tokens of unknown kids.
+const maxWaiting = 256
+
+// New checks cfg and loads the saved copy, if there is one. A copy that cannot be
+// used is reported in the log and otherwise as good as none. It starts nothing:
+// keys are read by [Set.Run].
+func New(cfg Config, deps Deps) (*Set, error) {
+	for _, d := range []time.Duration{cfg.Refresh, cfg.Throttle, cfg.Timeout, cfg.Wait} {
+		if d < 0 {
+			return nil, fmt.Errorf("key set of %q: a negative duration", cfg.Issuer)
+		}
+	}
+	cfg.Refresh = cmp.Or(cfg.Refresh, 5*time.Minute)
+	cfg.Throttle = cmp.Or(cfg.Throttle, 5*time.Second)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
+	cfg.Wait = cmp.Or(cfg.Wait, time.Second)
+	if deps.Transport == nil {
+		deps.Transport = newTransport()
+	}
+	from, err := newSource(cfg, deps.Transport)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{
+		cfg: cfg, source: from,
+		log: deps.Log.With(zap.String("issuer", string(cfg.Issuer))), metrics: deps.Metrics,
+		wake: make(chan struct{}, 1), round: make(chan struct{}),
+	}
+	s.keys.Store(&map[events.KeyID]*Key{})
+	if cfg.Dir != "" && from.path == "" {
+		s.copy = newDiskCopy(cfg.Dir, cfg.Issuer)
+		s.loadCopy()
+	}
+	return s, nil
+}
+
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           2,
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+func (s *Set) loadCopy() {
+	text, saved, err := s.copy.load()
+	if err == nil && text != "" {
+		err = s.apply(text)
+	}
+	switch {
+	case err != nil:
+		s.log.Warn("saved keys are not used", zap.Error(err))
+	case text != "":
+		s.metrics.fetched.WithLabelValues(string(s.cfg.Issuer)).Set(float64(saved.Unix()))
+	}
+}
+
+// Find gives the key of that id. One that is not in the set makes it wait, at
+// most Config.Wait, for Run to read the set anew, unless that has just happened.
+// The error is [ErrUnknownKey] or [ErrUnavailable].
+func (s *Set) Find(ctx context.Context, id events.KeyID) (*Key, error) {
+	if k := (*s.keys.Load())[id]; k != nil {
+		return k, nil
+	}
+	if !s.awaitRound(ctx) {
+		return nil, ErrUnavailable
+	}
+	keys := *s.keys.Load()
+	if k := keys[id]; k != nil {
+		return k, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.good || len(keys) == 0 {
+		return nil, ErrUnavailable
+	}
+	return nil, ErrUnknownKey
+}
+
+// awaitRound asks for an attempt and waits for its end. It reports whether the
+// last attempt is recent.
+func (s *Set) awaitRound(ctx context.Context) bool {
+	s.mu.Lock()
+	if s.recent() {
+		s.mu.Unlock()
+		return true
+	}
+	if s.waiting >= maxWaiting {
+		s.mu.Unlock()
+		return false
+	}
+	s.waiting++
+	round := s.round
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.waiting--
+		s.mu.Unlock()
+	}()
+
+	select {
+	case s.wake <- struct{}{}:
+	default: // asked for already
+	}
+	timer := time.NewTimer(s.cfg.Wait)
+	defer timer.Stop()
+	select {
+	case <-round:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// recent reports whether the throttle forbids another attempt. mu must be held.
+func (s *Set) recent() bool {
+	return !s.ended.IsZero() && time.Since(s.ended) < s.cfg.Throttle
+}
+
+// Run reads the set at once, then whenever it is due or a request wants a key
+// that is not in it, until ctx ends; then it returns nil. Failures are logged and
+// counted, and tried again after a growing pause. Only one Run may be under way.
+func (s *Set) Run(ctx context.Context) error {
+	defer s.source.client.CloseIdleConnections()
+	failures := 0
+	for {
+		if s.refresh(ctx) {
+			failures = 0
+		} else {
+			failures++
+		}
+		if !s.pause(ctx, s.next(failures)) {
+			return nil
+		}
+	}
+}
+
+// next is the pause before the next attempt.
+func (s *Set) next(failures int) time.Duration {
+	pause := s.cfg.Refresh
+	if failures > 0 {
+		pause = min(pause, s.cfg.Throttle<<min(failures-1, 10))
+	}
+	// Jitter keeps a fleet that started together from asking together.
+	return pause - pause/10 + rand.N(pause/5+1) //nolint:gosec // spreads load, keeps no secret
+}
+
+// pause waits, less if a request asks and the throttle lets it. It reports
+// whether ctx goes on.
+func (s *Set) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-s.wake:
+			s.mu.Lock()
+			recent := s.recent() // it asked while the last attempt was ending
+			s.mu.Unlock()
+			if !recent {
+				return true
+			}
+		}
+	}
+}
+
+// refresh makes one attempt, reports it to log and metrics, and ends the round.
+// It reports whether a set was read.
+func (s *Set) refresh(ctx context.Context) bool {
+	text, err := s.source.read(ctx)
+	if err == nil {
+		err = s.apply(text)
+	}
+	issuer, result := string(s.cfg.Issuer), "ok"
+	switch {
+	case err == nil:
+		s.metrics.fetched.WithLabelValues(issuer).SetToCurrentTime()
+	case ctx.Err() != nil:
+		return false // told to stop, which is no failure of the issuer's
+	default:
+		result = "error"
+		s.log.Warn("keys could not be read", zap.Error(err))
+	}
+	s.metrics.refreshes.WithLabelValues(issuer, result).Inc()
+
+	s.mu.Lock()
+	s.ended, s.good = time.Now(), err == nil
+	close(s.round)
+	s.round = make(chan struct{})
+	s.mu.Unlock()
+	if err == nil && s.copy.path != "" {
+		if err := s.copy.save(text); err != nil {
+			s.log.Warn("keys are not saved for a start without network", zap.Error(err))
+		}
+	}
+	return err == nil
+}
+
+// apply makes text the set: keys that stay keep their identity, keys that are
+// gone are withdrawn.
+func (s *Set) apply(text string) error {
+	if text == s.text {
+		return nil
+	}
+	keys, refused, err := parseSet(text)
+	if err != nil {
+		return fmt.Errorf("reading key set: %w", err)
+	}
+	before := *s.keys.Load()
+	for id, key := range keys {
+		if old := before[id]; old != nil && old.same(key) {
+			keys[id] = old
+		}
+	}
+	s.keys.Store(&keys)
+	for id, old := range before {
+		if keys[id] != old {
+			old.withdrawn.Store(true)
+		}
+	}
+	s.text = text
+	issuer := string(s.cfg.Issuer)
+	s.metrics.keys.WithLabelValues(issuer, "usable").Set(float64(len(keys)))
+	s.metrics.keys.WithLabelValues(issuer, "refused").Set(float64(len(refused)))
+	if len(refused) > 0 {
+		s.log.Warn("keys are left out", zap.Error(errors.Join(refused...)))
+	}
+	s.log.Info("keys are in use", zap.Int("usable", len(keys)))
+	return nil
+}

@@ -1,0 +1,134 @@
+package syncer
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/codec"
+	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/sidecar/internal/replica"
+)
+
+// Config says which feed is followed, and where.
+type Config struct {
+	Realm subject.Realm
+	// URL of the broker; several are separated by commas. Required.
+	URL string
+	// Options say how to connect: credentials, TLS. They cannot change what the
+	// syncer needs of the connection itself: its inbox, its handlers, its patience.
+	Options []nats.Option
+	// Root is the realm's root key, without which no lift counts.
+	Root ed25519.PublicKey
+	// ID names this sidecar in reports: letters, digits, '-' and '_', at most 128.
+	ID string
+	// Instance tells one run of this sidecar from the next. Random, required.
+	Instance string
+}
+
+// Validate lists every fault.
+func (c Config) Validate() error {
+	var faults []error
+	if _, err := subject.ParseRealm(string(c.Realm)); err != nil {
+		faults = append(faults, err)
+	}
+	if c.URL == "" {
+		faults = append(faults, errors.New("the broker's URL is missing"))
+	}
+	if len(c.Root) != 0 && len(c.Root) != ed25519.PublicKeySize {
+		faults = append(faults, fmt.Errorf("realm root key of %d bytes, not %d", len(c.Root), ed25519.PublicKeySize))
+	}
+	if _, place, err := subject.Parse(c.Realm.Report(c.ID)); err != nil || place != (subject.Report{Sidecar: c.ID}) {
+		faults = append(faults, fmt.Errorf("sidecar id %q: want 1 to 128 letters, digits, '-' and '_'", c.ID))
+	}
+	if c.Instance == "" {
+		faults = append(faults, errors.New("the instance is missing"))
+	}
+	return errors.Join(faults...)
+}
+
+// Denylist takes in what the feed says.
+type Denylist interface {
+	// Apply must deny by the entries once it returns. It may be given what it has
+	// already, and a cursor behind its last. After an error it is given the same
+	// again. One caller at a time.
+	Apply(a replica.Apply) error
+}
+
+// Deps are what a [Syncer] works with. All are required.
+type Deps struct {
+	Denylist Denylist
+	// Cursor is what the denylist's store last kept.
+	Cursor  replica.Cursor
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
+}
+
+// Syncer follows the feed. State may be called from anywhere, at any time.
+type Syncer struct {
+	cfg      Config
+	denylist Denylist
+	log      *zap.Logger
+
+	machine *replica.Machine // Run's alone
+	state   atomic.Pointer[replica.State]
+	// rejected counts live messages whose place in the feed is not certain.
+	rejected atomic.Uint64
+}
+
+// New checks the configuration and registers the metrics. It connects to nothing.
+func New(cfg Config, deps Deps) (*Syncer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	verify := func(l events.Lift) bool { return codec.VerifyLift(cfg.Root, cfg.Realm, l) }
+	s := &Syncer{
+		cfg: cfg, denylist: deps.Denylist, log: deps.Log,
+		machine: replica.New(replica.Config{VerifyLift: verify}, deps.Cursor),
+	}
+	s.publish()
+	if err := deps.Metrics.Register(newCollector(s)); err != nil {
+		return nil, fmt.Errorf("registering the feed's metrics: %w", err)
+	}
+	return s, nil
+}
+
+// State is what may be claimed of the denylist at this moment: it was applied
+// before it could be read here.
+func (s *Syncer) State() replica.State { return *s.state.Load() }
+
+// Rejected counts live messages that were left to a fetch, because what the server
+// says of them cannot be told from what their publisher said.
+func (s *Syncer) Rejected() uint64 { return s.rejected.Load() }
+
+func (s *Syncer) publish() {
+	st := s.machine.State()
+	s.state.Store(&st)
+}
+
+// Run follows the feed until ctx is done, and then returns nil. A broker that is
+// away or refuses is tried for ever. It is called once.
+func (s *Syncer) Run(ctx context.Context) error {
+	r := &run{
+		Syncer: s, stop: ctx.Done(),
+		inputs: make(chan input, queue), closed: make(chan struct{}), reported: s.State(),
+	}
+	options := append(slices.Clone(s.cfg.Options), r.options()...)
+	conn, err := nats.Connect(s.cfg.URL, options...)
+	if err != nil {
+		return fmt.Errorf("connecting to the broker: %w", err)
+	}
+	defer conn.Close()
+	if err := r.subscribe(conn); err != nil {
+		return err
+	}
+	return r.loop()
+}

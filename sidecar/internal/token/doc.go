@@ -1,0 +1,19 @@
+// Package token judges access tokens by themselves: their form, issuer, type,
+// audience, signature and times. Form is read strictly, in front of golang-jwt,
+// which checks the signature (RFC 7515, 7519, 8725, 9068). Whether a token is
+// revoked is not asked here, but what the denylist needs to answer is prepared
+// here, once, and kept with the verified token.
+//
+// Invariants:
+//
+//   - A token is verified only with a key of its own issuer, of the algorithm
+//     the header names, both on the allow-list; no key comes from the token.
+//   - `typ` separates access tokens from every other signed object of an issuer
+//     (RFC 8725 section 3.11): it is required and must be the rule's.
+//   - Whatever the filter accepts, golang-jwt accepts and reads alike.
+//   - No claim of a token counts before its signature has been verified, except
+//     to choose the rule that refuses it.
+//   - Only verified tokens enter the cache, and a hit asks again for expiry,
+//     not-before and the key.
+//   - Errors never repeat what an unverified token says.
+package token
