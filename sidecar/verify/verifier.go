@@ -83,12 +83,10 @@ func (v *Verifier) Judge(ctx context.Context, raw string, ask gate.Ask) (Claims,
 	return Claims{}, j.decision
 }
 
-// Refuse decides on a request that presents no token to judge; o says why.
+// Refuse decides on a request that presents no token to judge; o says why. As
+// nothing is looked up, no o makes it allow while the policy is enforced.
 func (v *Verifier) Refuse(o gate.Outcome) gate.Decision {
 	asOf, ready := v.parts.Freshness.Freshness()
-	if o == gate.Genuine {
-		o = gate.Unjudged
-	}
 	return v.decide(gate.Ask{}, gate.Facts{Token: o, FreshAsOf: asOf, Ready: ready, Now: time.Now()})
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/revocast/revocast/events/topology"
 )
 
-// The leader of EVENTS goes, and its consumers with it.
+// The leader of EVENTS is killed, and perhaps the follower's consumer with it.
 func TestClusterFailover(t *testing.T) {
 	t.Parallel()
 	cluster := eventstest.RunCluster(t, 3)
@@ -26,9 +26,7 @@ func TestClusterFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := feed{js: js}
-	c, err := client.New(cluster.Connect(t, topology.Subscriber, nats.MaxReconnects(-1), soon), realm, client.OnError(func(err error) {
-		t.Log(time.Now().Format("05.000"), err)
-	}))
+	c, err := client.New(cluster.Connect(t, topology.Subscriber, nats.MaxReconnects(-1), soon), realm)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,35 +37,27 @@ func TestClusterFailover(t *testing.T) {
 	go func() {
 		done <- c.Subscribe(ctx, "svc", collect(handled), client.From(client.Beginning), client.AckWait(5*time.Second))
 	}()
-	t.Cleanup(func() { // before the follower's, which logs too
+	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
 	want := f.revoke(t, 20)
-	for range 2 {
-		t.Log(time.Now().Format("05.000"), "kill")
-		i := cluster.WaitLeader(t, topology.Vault, realm.EventsStream())
-		cluster.Kill(t, i)
-		want = append(want, f.revoke(t, 20)...)
-		t.Log(time.Now().Format("05.000"), "published")
-		if list := ids(followed.wait(t, len(want))); !slices.Equal(list, want) {
-			t.Fatalf("got %v, want %v", list, want)
-		}
-		t.Log(time.Now().Format("05.000"), "followed")
-		eventstest.Eventually(t, func(context.Context) error {
-			have := ids(handled.all())
-			for _, id := range want {
-				if !slices.Contains(have, id) {
-					return fmt.Errorf("event %s was not handled", id)
-				}
-			}
-			return nil
-		})
-		t.Log(time.Now().Format("05.000"), "handled")
-		cluster.Nodes[i].Start(t)
+	cluster.Kill(t, cluster.WaitLeader(t, topology.Vault, realm.EventsStream()))
+	want = append(want, f.revoke(t, 20)...)
+	if list := ids(followed.wait(t, len(want))); !slices.Equal(list, want) {
+		t.Fatalf("got %v, want %v", list, want)
 	}
+	eventstest.Eventually(t, func(context.Context) error {
+		have := ids(handled.all())
+		for _, id := range want {
+			if !slices.Contains(have, id) {
+				return fmt.Errorf("event %s was not handled", id)
+			}
+		}
+		return nil
+	})
 	if list := failed.all(); len(list) > 0 {
 		t.Fatal(list)
 	}

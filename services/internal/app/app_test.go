@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
 
@@ -37,6 +36,18 @@ func TestTwoIssuers(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"bad tokens are refused", p.badTokensAreRefused},
+		{"bad bodies are refused", p.badBodiesAreRefused},
+		{"bad forms are refused", p.badFormsAreRefused},
+		{"bad refresh tokens are refused", p.badRefreshTokensAreRefused},
+		{"wrong methods are refused", p.wrongMethodsAreRefused},
+		{"odd paths do nothing", p.oddPathsDoNothing},
+		{"bad HTTP is refused", p.badHTTPIsRefused},
+		{"strangers are no operators", p.strangersAreNoOperators},
+		{"bad revocations are refused", p.badRevocationsAreRefused},
+		{"operators make users", p.operatorsMakeUsers},
+		{"revoked tokens are refused", p.revokedTokensAreRefused},
+		{"revoked keys are refused", p.revokedKeysAreRefused},
+		{"six kinds can be revoked", p.sixKindsCanBeRevoked},
 	} {
 		t.Run(test.name, test.run)
 	}
@@ -47,7 +58,7 @@ const realm = subject.Realm("test")
 // last is the last sequence of a stream.
 func (p pair) last(t *testing.T, stream string) uint64 {
 	t.Helper()
-	s, err := p.js.Stream(context.WithoutCancel(t.Context()), stream)
+	s, err := p.js.Stream(t.Context(), stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,4 +68,24 @@ func (p pair) last(t *testing.T, stream string) uint64 {
 func (p pair) journal(t *testing.T) uint64 {
 	t.Helper()
 	return p.last(t, realm.JournalStream())
+}
+
+// announced is how many revocations the feed holds.
+func (p pair) announced(t *testing.T) uint64 {
+	t.Helper()
+	s, err := p.js.Stream(t.Context(), realm.FeedStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := s.Info(t.Context(), jetstream.WithSubjectFilter(realm.Feed()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n uint64
+	for place, count := range info.State.Subjects {
+		if place != realm.FeedHeartbeat() {
+			n += count
+		}
+	}
+	return n
 }

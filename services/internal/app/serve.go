@@ -95,7 +95,7 @@ func (a *App) public() (http.Handler, error) {
 	mux.Handle("GET /.well-known/openid-configuration", description)
 	mux.HandleFunc("GET /.well-known/jwks.json", a.keys.ServeJWKS)
 	a.health(mux)
-	return mux, nil
+	return problems(mux), nil
 }
 
 func (a *App) adminAPI() http.Handler {
@@ -105,8 +105,40 @@ func (a *App) adminAPI() http.Handler {
 		Issuer: events.Issuer(a.cfg.Issuer), Log: a.log,
 	}.Register(mux)
 	a.health(mux)
-	return mux
+	return problems(mux)
 }
+
+// problems answers what no pattern matches with a problem, like everything else,
+// where a mux alone writes text.
+func problems(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		otherwise, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		header := http.Header{}
+		otherwise.ServeHTTP(silent(header), r)
+		if allowed := header.Get("Allow"); allowed != "" {
+			w.Header().Set("Allow", allowed)
+			problem.Write(w, problem.New(http.StatusMethodNotAllowed, "This path takes other methods."))
+			return
+		}
+		problem.Write(w, problem.New(http.StatusNotFound, "There is nothing at this path."))
+	})
+}
+
+// silent is an answer of which only the header matters.
+type silent http.Header
+
+// Header implements [http.ResponseWriter].
+func (s silent) Header() http.Header { return http.Header(s) }
+
+// Write implements [http.ResponseWriter].
+func (silent) Write(b []byte) (int, error) { return len(b), nil }
+
+// WriteHeader implements [http.ResponseWriter].
+func (silent) WriteHeader(int) {}
 
 // health says whether the process lives and whether it may be sent requests.
 func (a *App) health(mux *http.ServeMux) {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -123,16 +124,11 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string {
-	s := fmt.Sprintf("refused with %d %s", r.Status, http.StatusText(r.Status))
-	for _, part := range []string{r.Code, r.Detail} {
-		if part != "" {
-			s += ": " + part
-		}
-	}
+	parts := []string{fmt.Sprintf("refused with %d %s", r.Status, http.StatusText(r.Status)), r.Code, r.Detail}
 	if r.RetryAfter != "" {
-		s += " (retry after " + r.RetryAfter + " s)"
+		parts = append(parts, "retry after "+r.RetryAfter+" s")
 	}
-	return s
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
 }
 
 // into decodes an answer with one of the wanted statuses into v, unless that is nil;

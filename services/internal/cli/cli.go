@@ -103,8 +103,10 @@ func Run(ctx context.Context, args []string, streams Streams, version string) in
 	}
 	t := newTerminal(streams, g.Output == "json")
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	err = parsed.Run(&g, t)
-	return report(streams.Err, errors.Join(err, t.failed))
+	if err = parsed.Run(&g, t); err == nil {
+		err = t.failed
+	}
+	return report(streams.Err, err)
 }
 
 // usageError is a command line that was not understood.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/revocast/revocast/services/internal/stack"
@@ -32,7 +33,7 @@ type demoCommand struct {
 	binaries
 }
 
-func (demoCommand) Help() string {
+func (*demoCommand) Help() string {
 	return `Starts an issuer with its embedded broker and two sidecars, as processes of their own, on free ports of this machine and in a temporary directory. Then it logs in, is let through by both sidecars, refreshes, revokes the session and is turned away by both. Everything is measured. In the end everything is stopped and removed; the exit status is 0 only if every step held.
 
 Examples:
@@ -61,7 +62,7 @@ func (c *demoCommand) Run(ctx context.Context, t *terminal) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &story{line: newTimeline(t, "Revocast demo: real processes on free ports, below "+dir)}
 	err = s.tell(ctx, stack.Config{Dir: dir, BinDir: bin, Sidecars: 2})
-	if err != nil {
+	if err != nil && ctx.Err() == nil && t.failed == nil {
 		s.logs(t.err)
 	}
 	return errors.Join(err, s.line.end(err == nil))
@@ -150,7 +151,8 @@ func (s *story) logIn(ctx context.Context) (_ string, err error) {
 }
 
 // pass asks every sidecar for the same token, which all must let through.
-func (s *story) pass(ctx context.Context, k tokens) (detail string, err error) {
+func (s *story) pass(ctx context.Context, k tokens) (string, error) {
+	var details []string
 	for _, srv := range s.stack.Sidecars() {
 		sidecar, err := newAPI(srv.URL(), k.AccessToken, false)
 		if err != nil {
@@ -164,9 +166,9 @@ func (s *story) pass(ctx context.Context, k tokens) (detail string, err error) {
 		if v.Verdict != verdictPass {
 			return "", fmt.Errorf("%s answers %d %s", srv.Name, v.Status, v.Challenge)
 		}
-		detail += fmt.Sprintf("%s 200 (%.1f ms)  ", srv.Name, milliseconds(time.Since(began)))
+		details = append(details, fmt.Sprintf("%s 200 (%.1f ms)", srv.Name, milliseconds(time.Since(began))))
 	}
-	return detail, nil
+	return strings.Join(details, ", "), nil
 }
 
 func (s *story) refresh(ctx context.Context) (_ string, err error) {

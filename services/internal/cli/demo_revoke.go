@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,30 +15,43 @@ import (
 )
 
 // denial is when a sidecar first turned a token away, and how many requests it had
-// let through until then.
+// let through until then; or why it did not.
 type denial struct {
-	at     time.Time
-	passed int
+	sidecar string
+	at      time.Time
+	passed  int
+	err     error
 }
 
-// pollUntilDenied asks for the token, one request after the other without a pause,
-// until it is refused as revoked. It calls asked after the first answer.
-func pollUntilDenied(ctx context.Context, base, token string, asked func()) (d denial, err error) {
+// pollEvery is how often a sidecar is asked: often enough to tell parts of a
+// millisecond, and not so often that the asking keeps a small machine's issuer and
+// sidecars from their work.
+const pollEvery = 250 * time.Microsecond
+
+// pollUntilDenied asks for the token again and again until it is refused as revoked.
+// It calls asked when the first answer is there.
+func pollUntilDenied(ctx context.Context, name, base, token string, asked func()) denial {
 	defer asked()
+	d := denial{sidecar: name}
 	sidecar, err := newAPI(base, token, false)
 	if err != nil {
-		return d, err
+		d.err = err
+		return d
 	}
-	for {
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for ; ; <-ticker.C {
 		v, err := ask(ctx, sidecar)
 		d.at = time.Now()
 		switch {
 		case err != nil:
-			return d, err
+			d.err = err
+			return d
 		case v.revoked():
-			return d, nil
+			return d
 		case v.Verdict != verdictPass:
-			return d, fmt.Errorf("answered %d %s", v.Status, v.Challenge)
+			d.err = fmt.Errorf("answered %d %s", v.Status, v.Challenge)
+			return d
 		}
 		d.passed++
 		asked()
@@ -52,12 +64,12 @@ func (s *story) revoke(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, denyWithin)
 	defer cancel()
 	sidecars := s.stack.Sidecars()
-	denials, errs := make([]denial, len(sidecars)), make([]error, len(sidecars))
+	denials := make([]denial, len(sidecars))
 	var asking, warm sync.WaitGroup
 	warm.Add(len(sidecars))
 	for i, srv := range sidecars {
 		asking.Go(func() {
-			denials[i], errs[i] = pollUntilDenied(ctx, srv.URL(), s.fresh.AccessToken, sync.OnceFunc(warm.Done))
+			denials[i] = pollUntilDenied(ctx, srv.Name, srv.URL(), s.fresh.AccessToken, sync.OnceFunc(warm.Done))
 		})
 	}
 	warm.Wait() // so that nobody pays for a connection while time is measured
@@ -72,31 +84,36 @@ func (s *story) revoke(ctx context.Context) error {
 		s.line.fail(began, "revoke", err)
 		return fmt.Errorf("revoking: %w", err)
 	}
-	s.reportDenials(began, acknowledged, got.RevocationID, denials, errs)
+	s.line.revoked(began, acknowledged, got.RevocationID, denials)
+	var errs []error
+	for _, d := range denials {
+		if d.err != nil {
+			errs = append(errs, fmt.Errorf("waiting for %s to deny: %w", d.sidecar, d.err))
+		}
+	}
 	return errors.Join(append(errs, s.line.t.failed)...)
 }
 
-// reportDenials puts the acknowledgement and the denials in the order in which they
-// came: as sidecars are told first, they are often the faster.
-func (s *story) reportDenials(began, acknowledged time.Time, id string, denials []denial, errs []error) {
-	type mark struct {
-		at           time.Time
-		what, detail string
-		err          error
-	}
-	all := []mark{{at: acknowledged, what: "revoke", detail: "acknowledged, durable: revocation " + id}}
-	for i, d := range denials {
-		name := s.stack.Sidecars()[i].Name
-		all = append(all, mark{d.at, "deny", fmt.Sprintf("%s 401 invalid_token, %s the acknowledgement, after %d times 200",
-			name, apart(d.at.Sub(acknowledged)), d.passed), errs[i]})
-	}
-	slices.SortFunc(all, func(a, b mark) int { return cmp.Compare(a.at.Sub(began), b.at.Sub(began)) })
-	for _, m := range all {
-		if m.err != nil {
-			s.line.fail(began, m.what, m.err)
-		} else {
-			s.line.add(began, m.at, m.what, m.detail)
+// revoked puts the acknowledgement and the denials in the order in which they came:
+// sidecars are told first, so they are often the faster.
+func (l *timeline) revoked(began, acknowledged time.Time, id string, denials []denial) {
+	acknowledge := func() { l.add(began, acknowledged, "revoke", "acknowledged, durable: revocation "+id) }
+	slices.SortFunc(denials, func(a, b denial) int { return a.at.Compare(b.at) })
+	said := false
+	for _, d := range denials {
+		if !said && d.at.After(acknowledged) {
+			acknowledge()
+			said = true
 		}
+		if d.err != nil {
+			l.fail(began, "deny", fmt.Errorf("%s: %w", d.sidecar, d.err))
+			continue
+		}
+		l.add(began, d.at, "deny", fmt.Sprintf("%s 401 invalid_token, %s the acknowledgement; %d times 200 until then",
+			d.sidecar, apart(d.at.Sub(acknowledged)), d.passed))
+	}
+	if !said {
+		acknowledge()
 	}
 }
 

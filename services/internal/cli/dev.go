@@ -17,7 +17,7 @@ type devCommand struct {
 	DataDir string `placeholder:"DIR" help:"Keep everything here; default: a temporary directory, removed at the end."`
 }
 
-func (devCommand) Help() string {
+func (*devCommand) Help() string {
 	return `Issuer on 8080 (operators on 8081, metrics on 8082) with its embedded broker on 4222, sidecars on 9470 and 9480 (their admin listeners on 9472 and 9482), all on 127.0.0.1. Everything lies in one directory: clients.yaml, users.yaml, keys/, admin.token, realm-root.pub, creds/, logs/.
 
 Examples:
@@ -144,8 +144,8 @@ curl -si {SIDECAR1}/auth -H "Authorization: Bearer $ACCESS"
 curl -si {SIDECAR2}/auth -H "Authorization: Bearer $ACCESS"
 curl -sS {ISSUER}/oauth/token -d grant_type=refresh_token -d client_id={CLIENT} -d refresh_token="$REFRESH"
 
-# see it happen
-{REVOCAST} watch --nats-url {NATS} --nats-creds {FILE_CREDS}
+# see what has happened, and what will
+{REVOCAST} watch --nats-url {NATS} --nats-creds {FILE_CREDS} --from beginning
 `)
 }
 

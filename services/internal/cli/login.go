@@ -91,7 +91,7 @@ type loginCommand struct {
 	DeviceSecretFile string `placeholder:"FILE" help:"A secret that every refresh must bring; made if the file is not there."`
 }
 
-func (loginCommand) Help() string {
+func (*loginCommand) Help() string {
 	return `The password is asked for without echo, or comes from --password-file or the variable REVOCAST_PASSWORD.
 
 Examples:

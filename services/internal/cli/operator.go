@@ -37,7 +37,7 @@ type revokeCommand struct {
 	Scope         string        `placeholder:"WHAT" help:"What a wide revocation cuts: sessions (the default) or access-tokens."`
 }
 
-func (revokeCommand) Help() string {
+func (*revokeCommand) Help() string {
 	return `Revoking answers when the revocation is durable. With --wait the exit status is 0 only if every sidecar has confirmed that it enforces it.
 
 Examples:
@@ -135,8 +135,11 @@ func (c *revokeCommand) print(t *terminal, got revocation, text []byte) error {
 		return t.printJSON(json.RawMessage(bytes.TrimSpace(text)))
 	}
 	rows := [][]string{
-		{"revoked", strings.TrimSpace(got.Kind + " " + got.ID)}, {"revocation", got.RevocationID},
-		{"reason", got.Reason}, {"position", cmp.Or(got.Position, "the earlier revocation's")}, {"denied until", moment(got.ExpiresAt)},
+		{"revoked", strings.TrimSpace(got.Kind + " " + got.ID)},
+		{"revocation", got.RevocationID},
+		{"reason", got.Reason},
+		{"position", cmp.Or(got.Position, "the earlier revocation's")},
+		{"denied until", moment(got.ExpiresAt)},
 	}
 	if e := got.Enforcement; e != nil {
 		rows = append(rows, []string{"enforced", fmt.Sprintf("by %d of %d sidecars, median %.1f ms, slowest %.1f ms",
@@ -152,7 +155,7 @@ type sessionsCommand struct {
 	Subject string `placeholder:"SUB" help:"Whose, asked as an operator; without it the token's own."`
 }
 
-func (sessionsCommand) Help() string {
+func (*sessionsCommand) Help() string {
 	return `Examples:
 
   revocast sessions --token-file alice.json

@@ -31,7 +31,7 @@ type refreshCommand struct {
 	DeviceSecretFile string `placeholder:"FILE" help:"The secret that the login gave."`
 }
 
-func (refreshCommand) Help() string {
+func (*refreshCommand) Help() string {
 	return `A saved login is replaced in one step. Its file is made ready before the issuer is asked, so a rotated token does not get lost on a full disk.
 
 Examples:
@@ -86,7 +86,7 @@ type logoutCommand struct {
 	tokenInput
 }
 
-func (logoutCommand) Help() string {
+func (*logoutCommand) Help() string {
 	return `The session ends for every token it ever issued, on every sidecar. Logging out twice is not an error.
 
 Example:

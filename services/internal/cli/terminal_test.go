@@ -118,7 +118,7 @@ func TestApart(t *testing.T) {
 // A shell reads back what was quoted for it.
 func TestQuote(t *testing.T) {
 	for _, path := range []string{"/tmp/revocast-dev-1/admin.token", "/tmp/it's here/$HOME `x`", `back\slash "q"`, "a;b&c|d>e", "été"} {
-		out, err := exec.Command("sh", "-c", "printf %s "+quote(path)).Output() //nolint:gosec // quoting is what is tested
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", "printf %s "+quote(path)).Output()
 		if err != nil || string(out) != path {
 			t.Errorf("%s came back as %q, %v", path, out, err)
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -36,9 +37,11 @@ func (l *timeline) add(began, ended time.Time, what, detail string) {
 	l.record(began, ended, what, detail, true)
 }
 
-// fail records the step that does not hold, from began to now.
+// fail records the step that does not hold, from began to now, with the first line
+// of why.
 func (l *timeline) fail(began time.Time, what string, err error) {
-	l.record(began, time.Now(), what, err.Error(), false)
+	why, _, _ := strings.Cut(err.Error(), "\n")
+	l.record(began, time.Now(), what, why, false)
 }
 
 func (l *timeline) record(began, ended time.Time, what, detail string, ok bool) {

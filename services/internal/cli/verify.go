@@ -13,7 +13,7 @@ type verifyCommand struct {
 	tokenInput
 }
 
-func (verifyCommand) Help() string {
+func (*verifyCommand) Help() string {
 	return `The sidecar is asked as a proxy would ask it. The exit status is 0 if the token passes and 1 if it does not.
 
 Examples:

@@ -20,7 +20,7 @@ type watchCommand struct {
 	Count     uint          `short:"n" placeholder:"N" help:"Stop after so many events."`
 }
 
-func (watchCommand) Help() string {
+func (*watchCommand) Help() string {
 	return `Prints a line for every event, in order and without a gap, across restarts of the broker. With -o json each line is a CloudEvents 1.0 object; its cursor is what --from takes to go on from there. An event kept no longer is an error, not a silent gap.
 
 Examples:

@@ -61,7 +61,7 @@ type Config struct {
 	LogLevel  string `default:"info" enum:"debug,info,warn,error" group:"logging" help:"debug, info, warn or error."`
 	LogFormat string `default:"json" enum:"json,console" group:"logging" help:"json, or console for people."`
 
-	Version kong.VersionFlag `help:"Print the version and leave."`
+	Version kong.VersionFlag `env:"-" help:"Print the version and leave."`
 }
 
 // Parse reads arguments and environment, prints help or faults as they ask, and

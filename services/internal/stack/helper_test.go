@@ -60,7 +60,7 @@ func play(program string, args []string) int {
 		_ = os.WriteFile(values["admin-token-file"], []byte("operator\n"), 0o600)
 	}
 	for _, flag := range []string{"listen", "admin-listen"} {
-		l, err := net.Listen("tcp", values[flag])
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", values[flag])
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1

@@ -77,6 +77,9 @@ func (p Ports) check(whose string) (errs []error) {
 			continue
 		}
 		l, err := net.Listen("tcp", address(port)) //nolint:noctx // binding does not block
+		if failed, ok := errors.AsType[*net.OpError](err); ok {
+			err = failed.Err // the rest of it is the address again
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("port %d, for %s, is not free: %w", port, whose, err))
 			continue

@@ -25,7 +25,7 @@ func start(t *testing.T, p *stack.Process) {
 	t.Cleanup(func() { _ = p.Kill() })
 	// The arguments are logged before SIGTERM is listened for; the listener after.
 	eventually(t, p.Name+" to listen", func() bool {
-		c, err := net.Dial("tcp", p.Args[3])
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.Args[3])
 		if err != nil {
 			return !p.Running()
 		}
@@ -140,7 +140,7 @@ func TestChildrenEndWithTheirParent(t *testing.T) {
 		t.Skip("only Linux tells children of their parent's death")
 	}
 	dir := binDir(t)
-	cmd := exec.Command(filepath.Join(dir, "parent"), dir)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "parent"), dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +184,7 @@ func TestFreePorts(t *testing.T) {
 			t.Errorf("port %d twice", port)
 		}
 		seen[port] = true
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			t.Errorf("port %d: %v", port, err)
 			continue

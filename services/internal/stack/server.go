@@ -79,7 +79,11 @@ func (s *Server) WaitReady(ctx context.Context) error {
 		case <-s.Done():
 			return fmt.Errorf("waiting for %s: %w: %w", s.Name, ErrEnded, s.EndedBy())
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w\n%s", s.Name, context.Cause(ctx), s.Tail(tail))
+			err := fmt.Errorf("waiting for %s: %w", s.Name, context.Cause(ctx))
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("%w\n%s", err, s.Tail(tail))
+			}
+			return err
 		case <-ticker.C:
 		}
 	}

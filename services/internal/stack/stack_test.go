@@ -123,7 +123,7 @@ func TestBrokerElsewhere(t *testing.T) {
 }
 
 func TestStartRefusesTakenPorts(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func nothingListens(t *testing.T, dir string) {
 			if w != "--listen" {
 				continue
 			}
-			l, err := net.Listen("tcp", words[i+1])
+			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", words[i+1])
 			if err != nil {
 				t.Errorf("%s: %v", filepath.Base(name), err)
 				continue

@@ -3,7 +3,9 @@ package jwks_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,22 +58,89 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
+// Every host leads to the site here, so that what must not be followed would be
+// found if it were.
 func TestRedirects(t *testing.T) {
 	site := newSite(t)
-	site.text("/jwks", setOf(t, ecJWK(t, "k")))
+	secure := httptest.NewTLSServer(site.Config.Handler)
+	t.Cleanup(secure.Close)
+	trusting, ok := secure.Client().Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("the test server's client has another transport")
+	}
+	trusting.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		to := site.Listener.Addr().String()
+		if strings.HasSuffix(address, ":443") || address == secure.Listener.Addr().String() {
+			to = secure.Listener.Addr().String()
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, to)
+	}
+	text := setOf(t, ecJWK(t, "k"))
+	site.text("/jwks", text)
 	to := func(address string) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, address, http.StatusFound) }
 	}
 	site.serve("/once", to("/jwks"))
-	site.serve("/plain", to("http://id.example/jwks"))
-	site.serve("/file", to("file:///etc/passwd"))
-	site.serve("/round", to("/round"))
-	site.serve("/created", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
-	for path, found := range map[string]bool{"/once": true, "/plain": false, "/file": false, "/round": false, "/created": false} {
-		s := start(t, jwks.Config{Issuer: "https://id.example", Source: site.URL + path})
-		if _, err := s.Find(t.Context(), "k"); (err == nil) != found {
-			t.Errorf("%s: %v", path, err)
+	site.serve("/twice", to("/once"))
+	site.serve("/3", to("/twice"))
+	site.serve("/4", to("/3"))
+	site.serve("/secure", to("https://example.com/jwks"))
+	site.serve("/plain", to("http://example.com/jwks"))
+	site.serve("/loopback", to(site.URL+"/jwks"))
+	site.serve("/credentials", to("https://user:pw@example.com/jwks"))
+	site.serve("/created", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write([]byte(text))
+	})
+	m, _ := newMetrics(t)
+	for address, found := range map[string]bool{
+		site.URL + "/jwks":             true,
+		site.URL + "/3":                true,
+		site.URL + "/4":                false, // too many
+		site.URL + "/secure":           true,
+		site.URL + "/plain":            false, // not https
+		site.URL + "/loopback":         true,
+		site.URL + "/credentials":      false,
+		site.URL + "/created":          false, // not 200
+		"https://example.com/jwks":     true,
+		"https://example.com/once":     true,
+		"https://example.com/plain":    false,
+		"https://example.com/loopback": false, // from https down to http
+	} {
+		s, err := jwks.New(
+			quick(jwks.Config{Issuer: "https://id.example", Source: address}),
+			jwks.Deps{Log: zap.NewNop(), Metrics: m, Transport: trusting},
+		)
+		if err != nil {
+			t.Fatal(err)
 		}
+		run(t, s)
+		if _, err := s.Find(t.Context(), "k"); (err == nil) != found {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+
+	// The same rule for where metadata leads.
+	for _, c := range []struct {
+		issuer, address string
+		found           bool
+	}{
+		{"https://example.com", "https://example.com/jwks", true},
+		{"https://example.com", site.URL + "/jwks", false}, // from https down to http
+		{site.URL, "https://example.com/jwks", true},
+		{site.URL, site.URL + "/jwks", true},
+		{site.URL, "http://example.com/jwks", false}, // not https
+	} {
+		site.text("/.well-known/oauth-authorization-server", jsonOf(t, object{"issuer": c.issuer, "jwks_uri": c.address}))
+		s, err := jwks.New(quick(jwks.Config{Issuer: events.Issuer(c.issuer)}), jwks.Deps{Log: zap.NewNop(), Metrics: m, Transport: trusting})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := run(t, s)
+		if _, err := s.Find(t.Context(), "k"); (err == nil) != c.found {
+			t.Errorf("%s leads to %s: %v", c.issuer, c.address, err)
+		}
+		stop()
 	}
 }
 

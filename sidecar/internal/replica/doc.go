@@ -2,13 +2,12 @@
 // what happened goes in, what is to be done comes out, and it does nothing itself.
 // Package syncer carries the effects out.
 //
-//	            Connected                   a live message continues
-//	Offline ───────────────▶ CatchUp ─────────────────────────────────▶ Live
-//	   ▲                     ▲   ▲                                     │   ▲
-//	   │ Disconnected        │   │ silence, new epoch, rollback        │   │
-//	   └──── from anywhere   │   └─────────────────────────────────────┤   │
-//	                         │                            a hole shows ▼   │ filled
-//	                         └───────────────────────────────────── Repair ┘
+//	            Connected               a live message continues it
+//	Offline ───────────────▶ CatchUp ────────────────────────────▶ Following
+//	   ▲                       ▲                                    │    ▲
+//	   │ Disconnected          │ silence, a new epoch, a rollback   │    │ filled
+//	   └──── from anywhere     └──── from anywhere          a hole  ▼    │
+//	                                                            Repair ──┘
 //
 // Two roads lead here. Live messages say their sequence, and any may be lost;
 // batches read from the stream say only where they ended, and what has expired

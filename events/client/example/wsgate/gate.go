@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -24,7 +24,7 @@ type gate struct {
 	http     *http.Client
 	sessions *registry
 	record   *record
-	// settle is when a new connection's token is looked at again, see serve.
+	// settle is when a new connection's token is looked at again, see watch.
 	settle time.Duration
 }
 
@@ -49,15 +49,16 @@ func (g *gate) routes() http.Handler {
 }
 
 // serve holds one WebSocket open for as long as its session lives. What a service
-// does with the connection goes here; this one only says hello.
+// does with the connection goes here; this one says hello and then just listens.
 func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
-	who, err := g.authenticate(r)
-	if err != nil {
-		err.answer(w)
+	token := r.Header["Authorization"]
+	who, refused := g.authenticate(r.Context(), token)
+	if refused != nil {
+		refused.answer(w)
 		return
 	}
-	ws, failed := websocket.Accept(w, r, nil)
-	if failed != nil {
+	ws, err := websocket.Accept(w, r, nil)
+	if err != nil {
 		return // Accept has answered
 	}
 	c, ok := g.sessions.add(who)
@@ -66,26 +67,35 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer g.sessions.remove(c)
-	defer func() { _ = ws.CloseNow() }() // closed already, unless the client went first
 
-	gone := ws.CloseRead(r.Context()).Done()
-	if wsjson.Write(r.Context(), ws, map[string]string{"session": who.session}) != nil {
-		return
+	ctx, cancel := context.WithCancel(r.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() { g.watch(ctx, ws, c, token) })
+	err = wsjson.Write(ctx, ws, map[string]string{"session": who.session})
+	for err == nil {
+		_, _, err = ws.Read(ctx)
 	}
-	// A revocation handled just before add found nothing to close, and the sidecar
-	// that let this connection in may have been a moment behind. Asked once more,
-	// it no longer is.
+	cancel()
+	watching.Wait()
+	_ = ws.CloseNow() // nothing is left of it but the error that ended the loop
+}
+
+// watch closes a connection when it is told to, until ctx ends.
+func (g *gate) watch(ctx context.Context, ws *websocket.Conn, c *connection, token []string) {
+	// A revocation handled just before the connection was registered found nothing
+	// to close, and the sidecar that let it in may have been a moment behind. Asked
+	// once more, it no longer is.
 	again := time.After(g.settle)
 	for {
 		select {
-		case <-gone:
+		case <-ctx.Done():
 			return
 		case e := <-c.end:
 			_ = ws.Close(e.code, e.reason)
 			return
 		case <-again:
-			if _, err := g.authenticate(r); err != nil {
-				_ = ws.Close(err.close())
+			if _, refused := g.authenticate(ctx, token); refused != nil {
+				_ = ws.Close(refused.close())
 				return
 			}
 		}
@@ -109,13 +119,13 @@ func (g *gate) handle(_ context.Context, d client.Delivery) error {
 // authenticate asks the sidecar, which checks signature, expiry and denylist. The
 // token comes as it does for any request; browsers, which cannot set the header on
 // a WebSocket, need a cookie and a sidecar in front of this service.
-func (g *gate) authenticate(r *http.Request) (identity, *refusal) {
+func (g *gate) authenticate(ctx context.Context, token []string) (identity, *refusal) {
 	unreachable := &refusal{status: http.StatusServiceUnavailable}
-	ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, g.auth, nil)
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, g.auth, nil)
 	if err != nil {
 		return identity{}, unreachable
 	}
-	ask.Header["Authorization"] = r.Header["Authorization"]
+	ask.Header["Authorization"] = token
 	answer, err := g.http.Do(ask)
 	if err != nil {
 		return identity{}, unreachable
@@ -166,6 +176,7 @@ func (e *refusal) close() (websocket.StatusCode, string) {
 
 // reasonText fits a revocation's reason into a close frame (RFC 6455 section 5.5).
 func reasonText(r events.Reason) string {
-	const most = 100
-	return strings.ToValidUTF8(fmt.Sprintf("revoked: %.*s", most, r), "")
+	const most = 125 - 2 // a control frame without the code
+	s := "revoked: " + string(r)
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }

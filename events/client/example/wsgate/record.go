@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/revocast/revocast/events"
@@ -88,7 +87,7 @@ func (r *record) Close() error {
 	if r.file == nil {
 		return nil
 	}
-	if err := r.file.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
+	if err := r.file.Close(); err != nil {
 		return fmt.Errorf("closing record: %w", err)
 	}
 	return nil

@@ -24,16 +24,25 @@ func (s *Store) apply(db *badger.DB, b denylist.Batch) error {
 	if err := s.advance(); err != nil {
 		return err
 	}
+	before := db.NewTransaction(false)
+	defer before.Discard()
 	w := newWriter(db)
 	defer w.discard()
-	for i := range b.Entries {
-		r := &b.Entries[i]
-		if err := w.set(appendEntryKey(nil, r), appendEntryValue(nil, r)); err != nil {
+	lifted := map[string]bool{}
+	for i := range b.Lifted {
+		l := &b.Lifted[i]
+		entry := appendLiftKey(nil, tagEntry, l)
+		lifted[string(entry)] = true
+		if err := errors.Join(w.deleteUnder(before, entry), w.remember(l)); err != nil {
 			return err
 		}
 	}
-	for i := range b.Lifted {
-		if err := w.lift(&b.Lifted[i]); err != nil {
+	for i := range b.Entries {
+		r := &b.Entries[i]
+		if len(lifted) > 0 && lifted[string(appendLiftKey(nil, tagEntry, liftOf(r)))] {
+			continue
+		}
+		if err := w.set(appendEntryKey(nil, r), appendEntryValue(nil, r)); err != nil {
 			return err
 		}
 	}
@@ -50,6 +59,10 @@ func (s *Store) apply(db *badger.DB, b denylist.Batch) error {
 		s.cursor = b.Cursor
 	}
 	return err
+}
+
+func liftOf(r *events.Revocation) *events.Lift {
+	return &events.Lift{RevocationID: r.ID, Kind: r.Kind, Issuer: r.Issuer, Target: r.Target}
 }
 
 // expireKeys is how many keys Expire deletes at a time, and expireLooks how many
@@ -139,7 +152,7 @@ func (s *Store) reclaim() error {
 	return nil
 }
 
-const reclaimAfter = 100_000
+const reclaimAfter = 100_000_000
 
 // writer writes in as few transactions as Badger allows, in order.
 type writer struct {
@@ -175,18 +188,21 @@ func (w *writer) do(f func() error) error {
 	return f()
 }
 
-// lift removes all that has been kept of one entry and remembers the lift for the
-// longer of the times given for it.
-func (w *writer) lift(l *events.Lift) error {
-	keys, err := keysUnder(w.txn, appendLiftKey(nil, tagEntry, l))
-	if err != nil {
-		return err
-	}
-	for _, k := range keys {
-		if err := w.delete(k); err != nil {
+// deleteUnder deletes all keys with the prefix that before sees. It does not look
+// in the transaction it writes to, which Badger would sort for every look.
+func (w *writer) deleteUnder(before *badger.Txn, prefix []byte) error {
+	it := before.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if err := w.delete(it.Item().KeyCopy(nil)); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// remember keeps a lift for the longer of the times given for it.
+func (w *writer) remember(l *events.Lift) error {
 	key, until := appendLiftKey(nil, tagLift, l), l.Until
 	item, err := w.txn.Get(key)
 	if err == nil {
@@ -200,14 +216,4 @@ func (w *writer) lift(l *events.Lift) error {
 		return err
 	}
 	return w.set(key, appendLiftValue(nil, until))
-}
-
-func keysUnder(txn *badger.Txn, prefix []byte) ([][]byte, error) {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-	defer it.Close()
-	var keys [][]byte
-	for it.Rewind(); it.Valid(); it.Next() {
-		keys = append(keys, it.Item().KeyCopy(nil))
-	}
-	return keys, nil
 }

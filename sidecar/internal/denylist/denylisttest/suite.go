@@ -223,7 +223,7 @@ func testCursor(t *testing.T, s denylist.Store) {
 }
 
 func testLarge(t *testing.T, s denylist.Store) {
-	const n = 30_000
+	const n = 20_000
 	var b denylist.Batch
 	for i := range n {
 		r := Session(i, string(RevocationID(i)))

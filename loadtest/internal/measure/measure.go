@@ -1,0 +1,222 @@
+// Package measure records what happened to every request and says what came of it.
+//
+// Three times are kept of a request. Its latency counts from when it was due, so that
+// a request that had to wait because the ones before it were slow is not excused. Its
+// service time counts from when it was sent. Its start delay is the difference, and
+// shows how much of the latency was not the target's doing alone.
+//
+// Invariants:
+//
+//   - Whatever was due is counted: as answered, failed, or never started.
+//   - A request that timed out, or never started, counts in the latencies with as long
+//     as was waited for it. One whose connection failed counts as failed only: how
+//     fast something fails says nothing about how fast it is.
+//   - A run without measurements meets no objective.
+package measure
+
+import (
+	"encoding/json"
+	"maps"
+	"sync"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Late is how much after its due time a start is called late. Less than that is in the
+// nature of timers.
+const Late = time.Millisecond
+
+// Failure is why a request got no answer.
+type Failure string
+
+// The failures.
+const (
+	Timeout    Failure = "timeout"
+	Connection Failure = "connection"
+)
+
+// Sample is one request that was sent.
+type Sample struct {
+	// Due is when it should have been sent, Sent when it was, and Done when it was
+	// answered or given up.
+	Due, Sent, Done time.Time
+	// Queued says that no connection was free when it was due.
+	Queued bool
+	// Status is the HTTP status of the answer; 0 for a failure.
+	Status int
+	// Failure and Cause say why there was no answer.
+	Failure Failure
+	Cause   error
+}
+
+// Recorder gathers samples. Safe for concurrent use.
+type Recorder struct {
+	from   time.Time
+	expect int
+
+	mu      sync.Mutex
+	sum     Summary
+	latency *hdr.Histogram
+	service *hdr.Histogram
+	delay   *hdr.Histogram
+}
+
+// New makes a recorder that leaves out requests due before the time given, and counts
+// every answer but expect as an error.
+func New(from time.Time, expect int) *Recorder {
+	return &Recorder{
+		from: from, expect: expect, latency: histogram(), service: histogram(), delay: histogram(),
+		sum: Summary{Statuses: map[int]int64{}, Failures: map[Failure]int64{}},
+	}
+}
+
+// Three digits from a microsecond to two minutes cost 150 kB.
+const (
+	shortest = int64(time.Microsecond)
+	longest  = int64(2 * time.Minute)
+	digits   = 3
+)
+
+func histogram() *hdr.Histogram { return hdr.New(shortest, longest, digits) }
+
+// record keeps what is beyond the range at its end, where it is still as bad as can be.
+func record(h *hdr.Histogram, d time.Duration) {
+	_ = h.RecordValue(min(max(int64(d), 0), longest)) // in range by now
+}
+
+// Record adds a request.
+func (r *Recorder) Record(s Sample) {
+	if s.Due.Before(r.from) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sum.Due++
+	delay := s.Sent.Sub(s.Due)
+	record(r.delay, delay)
+	if delay > Late {
+		r.sum.Late++
+		if s.Queued {
+			r.sum.Queued++
+		}
+	}
+	switch s.Failure {
+	case "":
+		r.sum.Answered++
+		r.sum.Statuses[s.Status]++
+		if s.Status != r.expect {
+			r.sum.Unexpected++
+		}
+	case Timeout, Connection:
+		r.sum.Failures[s.Failure]++
+		if r.sum.FirstFailure == "" && s.Cause != nil {
+			r.sum.FirstFailure = s.Cause.Error()
+		}
+	}
+	if s.Failure != Connection {
+		record(r.latency, s.Done.Sub(s.Due))
+		record(r.service, s.Done.Sub(s.Sent))
+	}
+}
+
+// Abandon adds a request that was due and, at the moment given, will never be sent.
+func (r *Recorder) Abandon(due, at time.Time) {
+	if due.Before(r.from) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sum.Due++
+	r.sum.Unstarted++
+	record(r.latency, at.Sub(due))
+}
+
+// Summary gives what was recorded so far.
+func (r *Recorder) Summary() Summary {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.sum
+	s.Statuses, s.Failures = maps.Clone(s.Statuses), maps.Clone(s.Failures)
+	s.Latency, s.Service, s.StartDelay = Times{r.latency.Clone()}, Times{r.service.Clone()}, Times{r.delay.Clone()}
+	return s
+}
+
+// Summary is what became of the requests of a run.
+type Summary struct {
+	// Due is how many there were: Answered, those in Failures, and Unstarted.
+	Due      int64 `json:"due"`
+	Answered int64 `json:"answered"`
+	// Unexpected is how many answers had another status than the one wanted.
+	Unexpected int64             `json:"unexpected"`
+	Statuses   map[int]int64     `json:"statuses"`
+	Failures   map[Failure]int64 `json:"failures"`
+	// FirstFailure is the first failure's text.
+	FirstFailure string `json:"first_failure,omitempty"`
+	// Unstarted requests were overdue when the run had to end.
+	Unstarted int64 `json:"unstarted"`
+	// Late is how many started later than the constant Late allows, and Queued how
+	// many of these because no connection was free. The others were late although
+	// one was: this program did not get to run.
+	Late   int64 `json:"late_starts"`
+	Queued int64 `json:"late_for_want_of_a_connection"`
+
+	Latency    Times `json:"latency"`
+	Service    Times `json:"service"`
+	StartDelay Times `json:"start_delay"`
+}
+
+// Errors is how many requests did not get the answer that was wanted.
+func (s Summary) Errors() int64 { return s.Due - s.Answered + s.Unexpected }
+
+// ErrorShare is Errors in relation to Due, and 1 if nothing was due.
+func (s Summary) ErrorShare() float64 {
+	if s.Due == 0 {
+		return 1
+	}
+	return float64(s.Errors()) / float64(s.Due)
+}
+
+// saturation is the share of starts that may be this program's own fault before its
+// measurements are called in question.
+const saturation = 0.01
+
+// Saturated says that the client, not the target, held up so many requests that the
+// latencies are partly its own.
+func (s Summary) Saturated() bool {
+	return float64(s.Late-s.Queued) > saturation*float64(s.Due)
+}
+
+// Times is how long something took, over many requests.
+type Times struct{ h *hdr.Histogram }
+
+// Count is how many were recorded.
+func (t Times) Count() int64 { return t.h.TotalCount() }
+
+// At is the time that the given percentage of requests did not exceed, rounded up to
+// three digits; 0 if there were none.
+func (t Times) At(percent float64) time.Duration {
+	return min(time.Duration(t.h.ValueAtQuantile(percent)), t.Max())
+}
+
+// Max is the longest, rounded up to three digits.
+func (t Times) Max() time.Duration { return time.Duration(t.h.Max()) }
+
+// Mean is the average.
+func (t Times) Mean() time.Duration { return time.Duration(t.h.Mean()) }
+
+// MarshalJSON gives the usual percentiles in milliseconds.
+func (t Times) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Count int64   `json:"count"`
+		Mean  float64 `json:"mean_ms"`
+		P50   float64 `json:"p50_ms"`
+		P90   float64 `json:"p90_ms"`
+		P99   float64 `json:"p99_ms"`
+		P999  float64 `json:"p99_9_ms"`
+		Max   float64 `json:"max_ms"`
+	}{t.Count(), Milliseconds(t.Mean()), Milliseconds(t.At(50)), Milliseconds(t.At(90)), Milliseconds(t.At(99)), Milliseconds(t.At(99.9)), Milliseconds(t.Max())})
+}
+
+// Milliseconds is a duration as a number of milliseconds, to the microsecond.
+func Milliseconds(d time.Duration) float64 { return float64(d.Round(time.Microsecond).Microseconds()) / 1000 }

@@ -1,0 +1,109 @@
+package badgerstore_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/sidecar/internal/denylist"
+	"github.com/revocast/revocast/sidecar/internal/denylist/badgerstore"
+	"github.com/revocast/revocast/sidecar/internal/denylist/denylisttest"
+)
+
+const million = 1_000_000
+
+// fill applies n sessions from the first one on, as the denylist's queue does.
+func fill(tb testing.TB, s denylist.Store, first, n int) {
+	tb.Helper()
+	for from := first; from < first+n; from += 8192 {
+		to := min(from+8192, first+n)
+		b := denylist.Batch{Cursor: denylist.Cursor{Epoch: "e", Sequence: uint64(to)}}
+		for i := from; i < to; i++ {
+			b.Entries = append(b.Entries, denylisttest.Session(i, string(denylisttest.RevocationID(i))))
+		}
+		denylisttest.Apply(tb, s, b)
+	}
+}
+
+// diskBytes is what the files under dir really take.
+func diskBytes(tb testing.TB, dir string) int64 {
+	tb.Helper()
+	var sum int64
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if info, e := os.Stat(path); e == nil {
+			sum += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return sum
+}
+
+func BenchmarkApply(b *testing.B) {
+	s := open(b, b.TempDir())
+	n := 0
+	for b.Loop() {
+		fill(b, s, n, 8192)
+		n += 8192
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "entries/s")
+}
+
+func BenchmarkFind(b *testing.B) {
+	for _, n := range []int{10_000, million} {
+		dir := b.TempDir()
+		s := open(b, dir)
+		fill(b, s, 0, n)
+		for name, kind := range map[string]events.Kind{"absent": events.KindToken, "present": events.KindSession} {
+			b.Run(fmt.Sprintf("entries=%d/%s", n, name), func(b *testing.B) {
+				b.ReportAllocs()
+				i := 0
+				for b.Loop() {
+					i = (i + 7919) % n
+					found, err := s.Find(kind, "https://id.example", string(denylisttest.RevocationID(i)))
+					if err != nil || (len(found) == 1) != (kind == events.KindSession) {
+						b.Fatal(found, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkLoadAndOpen(b *testing.B) {
+	dir := b.TempDir()
+	s := open(b, dir)
+	fill(b, s, 0, million)
+	b.Run("load", func(b *testing.B) {
+		n := 0
+		for b.Loop() {
+			for batch, err := range s.Load() {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n += len(batch.Entries)
+			}
+		}
+		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "entries/s")
+	})
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(diskBytes(b, dir))/million, "B/entry")
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			s, err := badgerstore.Open(badgerstore.Config{Dir: dir})
+			if err != nil || s.Damage() != nil {
+				b.Fatal(err, s.Damage())
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
