@@ -121,7 +121,7 @@ func (c *Client) persist(ctx context.Context, session func(context.Context) erro
 		err := c.whileConnected(ctx, session)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // that ctx has ended is no error
 		case c.conn.IsClosed():
 			return errors.Join(err, nats.ErrConnectionClosed, c.conn.LastError())
 		case errors.Is(err, errDisconnected):
@@ -186,7 +186,7 @@ func final(err error) bool {
 	if _, lost := errors.AsType[*LostError](err); lost {
 		return true
 	}
-	return errors.Is(err, ErrDurable) || errors.Is(err, jetstream.ErrNotPullConsumer)
+	return errors.Is(err, ErrDurable)
 }
 
 // refused returns the broker's refusal of something this client needs. It comes

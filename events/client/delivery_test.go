@@ -30,8 +30,15 @@ func TestEventsAreBelievedOnlyWhereTheyBelong(t *testing.T) {
 		"lift": {events.Lifted{}},
 		"keys": {events.KeyAdded{}, events.KeyRetired{}},
 		"never": {
-			events.SessionStarted{}, events.SessionRefreshed{}, events.SessionRevoked{}, events.CutsRecorded{},
-			events.UserRegistered{}, events.PasswordChanged{}, events.BarrierPassed{}, events.Heartbeat{}, nil,
+			events.SessionStarted{},
+			events.SessionRefreshed{},
+			events.SessionRevoked{},
+			events.CutsRecorded{},
+			events.UserRegistered{},
+			events.PasswordChanged{},
+			events.BarrierPassed{},
+			events.Heartbeat{},
+			nil,
 		},
 		"any": {events.Unknown{Number: 99}},
 	}

@@ -191,10 +191,12 @@ func (s *subscription) release(ctx context.Context, messages jetstream.MessagesC
 func (s *subscription) attach(ctx context.Context) (jetstream.Consumer, error) {
 	stream := s.client.realm.EventsStream()
 	consumer, err := s.client.js.Consumer(ctx, stream, s.durable)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return s.create(ctx)
-	}
-	if err != nil {
+	case errors.Is(err, jetstream.ErrNotPullConsumer):
+		return nil, fmt.Errorf("%w: %w", ErrDurable, err)
+	case err != nil:
 		return nil, err
 	}
 	have := consumer.CachedInfo().Config

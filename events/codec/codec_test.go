@@ -207,6 +207,7 @@ func TestInvalidEventsAreRefusedBothWays(t *testing.T) {
 		"revoked without an end":  events.SessionRevoked{Session: sampleState()},
 		"no cuts":                 events.CutsRecorded{},
 		"unsigned lift":           events.Lifted{Lift: events.Lift{RevocationID: sampleRevoke, Kind: events.KindAll, Issuer: "i", Until: time.Unix(1, 0)}},
+		"lift of nothing":         events.Lifted{Lift: events.Lift{RevocationID: sampleRevoke, Kind: events.KindToken, Issuer: "i", Until: time.Unix(1, 0), Signature: make([]byte, 64)}},
 		"heartbeat without epoch": events.Heartbeat{},
 	} {
 		t.Run(name, func(t *testing.T) {

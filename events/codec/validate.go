@@ -139,18 +139,7 @@ func validate(e events.Envelope) error {
 func (c *checker) revocation(r events.Revocation) {
 	c.uuid("revocation id", string(r.ID))
 	c.required("issuer", string(r.Issuer), maxID)
-	switch r.Kind {
-	case events.KindToken, events.KindSession, events.KindSubject, events.KindClient, events.KindKey:
-		c.required("target", r.Target, maxID)
-	case events.KindAll:
-		if r.Target != "" {
-			c.fail("a revocation of everything names a target")
-		}
-	case events.KindUnknown:
-		c.fail("kind of revocation is missing")
-	default:
-		c.fail("kind of revocation %d", r.Kind)
-	}
+	c.target(r.Kind, r.Target)
 	if !r.Kind.Wide() && (!r.Cut.IsZero() || !r.CutTime.IsZero() || r.Scope != events.ScopeSessions) {
 		c.fail("a %s revocation has a cut", r.Kind)
 	}
@@ -171,6 +160,22 @@ func (c *checker) revocation(r events.Revocation) {
 	c.time("expiry", r.Until)
 }
 
+// target checks that what is named fits the kind.
+func (c *checker) target(k events.Kind, target string) {
+	switch k {
+	case events.KindToken, events.KindSession, events.KindSubject, events.KindClient, events.KindKey:
+		c.required("target", target, maxID)
+	case events.KindAll:
+		if target != "" {
+			c.fail("a revocation of everything names a target")
+		}
+	case events.KindUnknown:
+		c.fail("kind of revocation is missing")
+	default:
+		c.fail("kind of revocation %d", k)
+	}
+}
+
 func (c *checker) cuts(cuts []events.Revocation) {
 	if len(cuts) == 0 || len(cuts) > maxCuts {
 		c.fail("%d cuts, between 1 and %d", len(cuts), maxCuts)
@@ -187,10 +192,7 @@ func (c *checker) cuts(cuts []events.Revocation) {
 func (c *checker) lift(l events.Lift) {
 	c.uuid("revocation id", string(l.RevocationID))
 	c.required("issuer", string(l.Issuer), maxID)
-	if l.Kind == events.KindUnknown || l.Kind > events.KindAll {
-		c.fail("kind of revocation %d", l.Kind)
-	}
-	c.text("target", l.Target, maxID)
+	c.target(l.Kind, l.Target)
 	if l.Until.IsZero() {
 		c.fail("a lift has no expiry")
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/eventstest"
+	"github.com/revocast/revocast/events/provision"
 	"github.com/revocast/revocast/events/topology"
 )
 
@@ -95,8 +96,9 @@ func TestClusterSurvivesKills(t *testing.T) {
 	delivered(t, c.Connect(t, topology.Subscriber), total)
 }
 
-// An isolated old leader goes on answering reads, and emits no heartbeat: so no
-// sidecar that hears only it believes itself fresh.
+// An isolated old leader goes on answering reads, and emits no heartbeat, not even
+// when an issuer that reaches only it stands in: so no sidecar that hears only it
+// believes itself fresh.
 func TestIsolatedLeaderIsSilent(t *testing.T) {
 	c := eventstest.RunCluster(t, 3)
 	c.WaitReady(t)
@@ -111,6 +113,9 @@ func TestIsolatedLeaderIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	for _, node := range c.Nodes {
+		standIn(t, c, node)
+	}
 	c.Isolate(old)
 	outside := c.Nodes[others[0]].Connect(t, topology.Sidecar)
 	live, err := outside.SubscribeSync(realm.LiveHeartbeat())
@@ -162,6 +167,24 @@ func TestIsolatedLeaderIsSilent(t *testing.T) {
 	eventstest.Eventually(t, func(context.Context) error {
 		_, err := silence.NextMsg(time.Second)
 		return err
+	})
+}
+
+// standIn runs what an issuer that reaches only this node runs.
+func standIn(t *testing.T, c *eventstest.Cluster, node *eventstest.Server) {
+	t.Helper()
+	p, err := provision.New(node.Connect(t, topology.Issuer), c.Topology())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.StandIn(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -42,7 +42,7 @@ func forbiddenPublish() []try {
 		{realm.FeedEntry(events.KindAll, "i", ""), []topology.Role{topology.Issuer, topology.Operator}},
 		{realm.FeedLift("i", "t"), everyone},
 		{realm.FeedKeys(), everyone},
-		{realm.FeedHeartbeat(), nil},
+		{realm.FeedHeartbeat(), everyone},
 		{realm.PulseBeat(), nil},
 		{realm.PulseSchedule(), everyone},
 		{realm.LiveHeartbeat(), nil},

@@ -365,3 +365,62 @@ func TestReadyNoticesWhatIsMissing(t *testing.T) {
 		})
 	}
 }
+
+// While the server beats, issuers listen; while it does not, one of them does.
+func TestIssuersStandIn(t *testing.T) {
+	s := eventstest.RunServer(t)
+	s.WaitReady(t)
+	epoch := heartbeat(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	for range 2 {
+		p := provisioner(t, s, s.Topology())
+		work.Go(func() {
+			if err := p.StandIn(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	sub, err := s.Connect(t, topology.Sidecar).SubscribeSync(realm.LiveHeartbeat())
+	if err != nil {
+		t.Fatal(err)
+	}
+	beat := func() *nats.Msg {
+		msg, err := sub.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return msg
+	}
+	for range 4 {
+		if msg := beat(); msg.Header.Get("Nats-Scheduler") == "" {
+			t.Error("an issuer beat although the server did")
+		}
+	}
+	// A message without a schedule in the schedule's place ends it.
+	if _, err := issuerJS(t, s).Publish(t.Context(), realm.PulseSchedule(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for beats := 0; beats < 3; {
+		msg := beat()
+		if msg.Header.Get("Nats-Scheduler") != "" {
+			continue
+		}
+		beats++
+		if msg.Header.Get("Nats-TTL") == "" {
+			t.Error("the stand-in's heartbeat does not expire")
+		}
+		e, err := codec.Decode(msg.Data)
+		if err != nil || e.Event != (events.Heartbeat{Epoch: epoch}) {
+			t.Errorf("got %v, %v", e.Event, err)
+		}
+	}
+	s.Provision(t)
+	for served := 0; served < 3; served++ {
+		if beat().Header.Get("Nats-Scheduler") == "" {
+			served = -1
+		}
+	}
+	cancel()
+	work.Wait()
+}

@@ -21,6 +21,9 @@ const (
 	scheduleHeader       = "Nats-Schedule"
 	scheduleTargetHeader = "Nats-Schedule-Target"
 	scheduleTTLHeader    = "Nats-Schedule-TTL"
+	// schedulerHeader is in a message that a schedule has published.
+	schedulerHeader = "Nats-Scheduler"
+	ttlHeader       = "Nats-TTL"
 )
 
 // schedule makes the server beat with the feed's epoch. A schedule that already
@@ -75,18 +78,10 @@ func (r *Realm) scheduled(ctx context.Context) (scheduled, error) {
 }
 
 func (r *Realm) publishSchedule(ctx context.Context, epoch events.Epoch, after uint64) error {
-	id, err := uuid.NewV7()
+	msg, err := beat(r.options.Realm.PulseSchedule(), epoch)
 	if err != nil {
 		return err
 	}
-	body, err := codec.Encode(events.Envelope{
-		ID: events.EventID(id.String()), At: time.Now(), Event: events.Heartbeat{Epoch: epoch},
-	})
-	if err != nil {
-		return err
-	}
-	msg := nats.NewMsg(r.options.Realm.PulseSchedule())
-	msg.Data = body
 	msg.Header.Set(scheduleHeader, "@every "+topology.HeartbeatEvery.String())
 	msg.Header.Set(scheduleTargetHeader, r.options.Realm.PulseBeat())
 	msg.Header.Set(scheduleTTLHeader, topology.HeartbeatTTL.String())
@@ -108,4 +103,17 @@ func lastMessage(ctx context.Context, js jetstream.JetStream, stream, subject st
 func conflict(c jetstream.ErrorCode) bool {
 	return c == jetstream.JSErrCodeStreamWrongLastSequence ||
 		c == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+}
+
+// beat is a heartbeat as a message.
+func beat(subject string, epoch events.Epoch) (*nats.Msg, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	msg := nats.NewMsg(subject)
+	msg.Data, err = codec.Encode(events.Envelope{
+		ID: events.EventID(id.String()), At: time.Now(), Event: events.Heartbeat{Epoch: epoch},
+	})
+	return msg, err
 }

@@ -76,8 +76,8 @@ func (r Realm) FeedStream() string { return r.stream("FEED") }
 // AuditStream names the stream that remembers both.
 func (r Realm) AuditStream() string { return r.stream("AUDIT") }
 
-// EventsStream names the copy of the feed that lives in the subscribers' account
-// and outlasts the entries' own expiry.
+// EventsStream names the copy of the feed that subscribers consume. It lives in an
+// account of its own and outlasts the entries' own expiry.
 func (r Realm) EventsStream() string { return r.stream("EVENTS") }
 
 // PulseStream names the stream in which the server's clock ticks; FEED sources

@@ -159,11 +159,12 @@ func (o Options) Pulse() Stream {
 	return s
 }
 
-// Feed is what is denied, by whom, until when. Its own subjects do not include
-// the heartbeat: only the server can beat. For the token see [SourceConsumer].
+// Feed is what is denied, by whom, until when. The heartbeat comes from PULSE; it
+// is among the subjects so that an issuer can stand in when sourcing stalls. For
+// the token see [SourceConsumer].
 func (o Options) Feed(token string) Stream {
 	s := o.base(o.Realm.FeedStream(), "Revocast: what is to be denied")
-	s.Subjects = o.feedSubjects()
+	s.Subjects = append(o.feedSubjects(), o.Realm.FeedHeartbeat())
 	s.MaxMsgSize = maxEntry
 	s.Duplicates = DuplicateWindow
 	s.Sources = []Source{
@@ -248,7 +249,7 @@ func (o Options) EventsAPI() string { return o.root() + "api.events" }
 
 func (o Options) root() string { return "revocast." + string(o.Realm) + "." }
 
-// feedSubjects are the subjects that somebody may publish to.
+// feedSubjects are the subjects of everything but heartbeats.
 func (o Options) feedSubjects() []string {
 	feed := o.root() + "feed."
 	var list []string

@@ -22,6 +22,26 @@ func without(list []string, one string) []string {
 
 func metricsAddress(s *stack.Server) string { return "127.0.0.1:" + strconv.Itoa(s.Ports.Metrics) }
 
+// reuses counts the reuse alarms of all issuers.
+func reuses(t *testing.T, issuers []*stack.Server) int {
+	t.Helper()
+	total := 0
+	for _, issuer := range issuers {
+		page := do(t, http.MethodGet, "http://"+metricsAddress(issuer)+"/metrics", "", "", "").body
+		_, rest, ok := bytes.Cut(page, []byte(`revocast_issuer_refreshes_total{outcome="reused"} `))
+		if !ok {
+			t.Fatal("no count of reuses in the metrics")
+		}
+		line, _, _ := bytes.Cut(rest, []byte("\n"))
+		n, err := strconv.Atoi(string(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += n
+	}
+	return total
+}
+
 // connect joins the stack's broker in a role.
 func connect(t *testing.T, s *stack.Stack, role topology.Role) *nats.Conn {
 	t.Helper()

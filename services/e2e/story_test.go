@@ -63,6 +63,9 @@ func TestParallelRefreshesOverTwoProcesses(t *testing.T) {
 	for _, sidecar := range s.Sidecars() {
 		passes(t, sidecar, current.Access)
 	}
+	if n := reuses(t, issuers); n != 0 {
+		t.Errorf("%d reuse alarms among honest callers", n)
+	}
 	eventually(t, 30*time.Second, "the grace window's end", func() bool { return time.Since(superseded) > grace+time.Second })
 	if a := refresh(t, issuers[0], original.Refresh, nil); a.status != http.StatusBadRequest || !strings.Contains(string(a.body), "invalid_grant") {
 		t.Fatalf("the original after the window: %s", a)
@@ -71,6 +74,9 @@ func TestParallelRefreshesOverTwoProcesses(t *testing.T) {
 		firstDenial(t, sidecar, current.Access, time.Now())
 		denies(t, sidecar, current.Access)
 	})
+	if n := reuses(t, issuers); n != 1 {
+		t.Errorf("%d reuse alarms for one theft", n)
+	}
 	for _, issuer := range issuers {
 		if a := refresh(t, issuer, current.Refresh, nil); a.status != http.StatusBadRequest {
 			t.Errorf("%s refreshed a session that reuse had ended: %s", issuer.Name, a)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -136,6 +137,36 @@ func TestFollowSurvivesRestarts(t *testing.T) {
 	}
 	if len(reported.all()) == 0 {
 		t.Fatal("four restarts, and nothing was reported")
+	}
+}
+
+// Events that are on their way when a connection breaks come again, and nobody
+// mistakes them for lost.
+func TestFollowLosesNothingWithAConnection(t *testing.T) {
+	t.Parallel()
+	s := eventstest.RunServer(t)
+	conn := s.Connect(t, topology.Subscriber, nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond))
+	c, err := client.New(conn, realm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := newFeed(t, s).revoke(t, 1500)
+	var got []client.Delivery
+	for d, err := range c.Follow(t.Context(), client.Beginning) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, d); len(got) == len(want) {
+			break
+		}
+		if len(got)%50 == 0 {
+			if err := conn.ForceReconnect(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !slices.Equal(ids(got), want) {
+		t.Fatalf("got %v, want %v", ids(got), want)
 	}
 }
 

@@ -39,11 +39,12 @@ func TestHandlerErrorsBringTheEventBack(t *testing.T) {
 		return nil
 	})
 	want := newFeed(t, s).revoke(t, 10)
-	list := got.wait(t, 30)
+	got.wait(t, 30)
 	settled(t, s, "svc")
 	r.stop(t)
 
-	if list = got.all(); len(list) != 30 {
+	list := got.all()
+	if len(list) != 30 {
 		t.Fatalf("%d deliveries of 10 events that fail twice", len(list))
 	}
 	for _, id := range want {
@@ -341,6 +342,14 @@ func TestExistingDurableIsAdaptedOrRefused(t *testing.T) {
 		}
 		return nil
 	})
+	if _, err := stream.CreatePushConsumer(t.Context(), jetstream.ConsumerConfig{
+		Durable: "push", AckPolicy: jetstream.AckExplicitPolicy, DeliverSubject: "somewhere",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Subscribe(t.Context(), "push", collect(&log[client.Delivery]{})); !errors.Is(err, client.ErrDurable) {
+		t.Errorf("push: %v", err)
+	}
 	for name, config := range map[string]jetstream.ConsumerConfig{
 		"none":   {AckPolicy: jetstream.AckNonePolicy},
 		"filter": {AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: realm.FeedKeys()},

@@ -60,7 +60,7 @@ type process struct {
 // launch starts one and returns when it listens.
 func launch(t *testing.T, bin string, s *eventstest.Server, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(bin, append([]string{
+	p := &process{cmd: exec.CommandContext(t.Context(), bin, append([]string{
 		"-listen", "127.0.0.1:0", "-nats-url", s.URL(), "-nats-creds", s.Credentials(topology.Subscriber),
 		"-realm", string(realm), "-durable", "wsgate-1", "-ack-wait", "1s",
 	}, args...)...)}
@@ -126,7 +126,7 @@ func TestExampleClosesRevokedSessions(t *testing.T) {
 
 	open := map[string]*websocket.Conn{}
 	for _, sid := range []string{"one", "two", "three"} {
-		ws, _, err := websocket.Dial(t.Context(), "http://"+p.address+"/ws", &websocket.DialOptions{
+		ws, _, err := websocket.Dial(t.Context(), "http://"+p.address+"/ws", &websocket.DialOptions{ //nolint:bodyclose // Dial leaves no body to close
 			HTTPHeader: http.Header{"Authorization": {"Bearer " + sid}},
 		})
 		if err != nil {

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -67,26 +66,174 @@ func (c *verifyCommand) Validate() error {
 	return errors.Join(faults...)
 }
 
-func (c *verifyCommand) Run(ctx context.Context, g *grammar, streams Streams, version string) (err error) {
+// Run is called by kong.
+func (c *verifyCommand) Run(ctx context.Context, g *grammar, streams Streams, version string) error {
 	if g.Out != "" {
+		// Before the run, lest it be for nothing.
 		if err := os.MkdirAll(g.Out, 0o750); err != nil {
 			return fmt.Errorf("making the directory for the result: %w", err)
 		}
 	}
-	var address string
-	var tokens scenario.Tokens
+	run := running{c, g, streams, version}
 	if c.Local {
-		_, _ = fmt.Fprintln(streams.Err, "loadtest: starting the local stack")
-		stack, tokens0, err0 := c.startLocal(ctx)
-		if err0 != nil {
-			return err0
-		}
-		defer func() { err = errors.Join(err, stack.Stop()) }()
-		address, tokens = stack.SidecarURL+"/auth", tokens0
-	} else if address = c.URL; true {
-		if tokens, err = c.readTokens(streams); err != nil {
-			return err
-		}
+		return run.local(ctx)
 	}
-	return c.send(ctx, g, streams, version, address, tokens)
+	target, err := c.target(c.URL)
+	if err != nil {
+		return usage(err)
+	}
+	defer target.Close()
+	tokens, err := run.readTokens()
+	if err != nil {
+		return err
+	}
+	return run.measure(ctx, target, tokens)
+}
+
+func (c *verifyCommand) target(address string) (*scenario.Target, error) {
+	return scenario.NewTarget(scenario.TargetConfig{URL: address, Owned: c.Owned, Connections: c.Connections, Timeout: c.Timeout})
+}
+
+// running is one run of the command.
+type running struct {
+	*verifyCommand
+	*grammar
+	Streams
+	version string
+}
+
+func (r running) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.Err, "loadtest: "+format+"\n", args...) // nowhere left to complain
+}
+
+func (r running) readTokens() (_ scenario.Tokens, err error) {
+	if r.TokenFile != "" {
+		f, err := os.Open(r.TokenFile)
+		if err != nil {
+			return scenario.Tokens{}, fmt.Errorf("reading tokens: %w", err)
+		}
+		defer func() { _ = f.Close() }() // opened for reading only
+		return scenario.ReadTokens(f)
+	}
+	if isTerminal(r.In) {
+		r.note("paste tokens, one a line, then Ctrl-D")
+	}
+	return scenario.ReadTokens(r.In)
+}
+
+// local measures a stack that lives as long as the run.
+func (r running) local(ctx context.Context) (err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding the programs beside this one: %w", err)
+	}
+	r.note("starting the local stack")
+	stack, err := local.Start(ctx, filepath.Dir(self))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stack.Stop()) }()
+	fresh, valid, err := stack.LogIn(ctx, r.Logins)
+	if err != nil {
+		return err
+	}
+	if needed := r.WarmUp + r.Duration + r.Timeout; needed > valid {
+		return usage(fmt.Errorf("the tokens of the local stack are good for %s, too short for %s of load", valid.Round(time.Second), needed))
+	}
+	tokens, err := scenario.NewTokens(fresh)
+	if err != nil {
+		return err
+	}
+	target, err := r.target(stack.SidecarURL + "/auth")
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	return r.measure(ctx, target, tokens)
+}
+
+// measure sends the load, shows and keeps the result, and judges it.
+func (r running) measure(ctx context.Context, target *scenario.Target, tokens scenario.Tokens) error {
+	v := scenario.Verify{
+		Target: target, Tokens: tokens, Expect: r.Expect, WarmUp: r.WarmUp, Duration: r.Duration,
+		Plan: gen.Plan{Rate: r.Rate, Workers: r.Connections, Patience: r.Timeout, Seed: r.Seed},
+	}
+	if err := v.Probe(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	measured := began.Add(r.WarmUp)
+	recorder := measure.New(measured, r.Expect)
+	cpu := measure.StartCPU()
+	r.watch(ctx, began, recorder, func() { v.Run(ctx, began, recorder) })
+
+	result := report.Result{
+		Scenario: "verify", Version: r.version, Began: began.UTC().Truncate(time.Millisecond), Interrupted: ctx.Err() != nil,
+		Machine: report.ThisMachine(), Requests: recorder.Summary(), Seconds: max(0, time.Since(measured).Seconds()),
+		Load: report.Load{
+			Target: target.URL(), Local: r.Local, Rate: r.Rate, Duration: r.Duration.Seconds(), WarmUp: r.WarmUp.Seconds(),
+			Connections: r.Connections, Timeout: r.Timeout.Seconds(), Tokens: tokens.Len(), Expect: r.Expect, Seed: r.Seed,
+		},
+	}
+	result.Client = report.Client{CPUs: cpu.Busy(), Saturated: result.Requests.Saturated()}
+	if result.Seconds > 0 {
+		result.Rate = float64(result.Requests.Answered) / result.Seconds
+	}
+	for _, o := range r.objectives() {
+		result.Verdicts = append(result.Verdicts, o.Judge(result.Requests))
+	}
+	return errors.Join(r.present(result), judge(result))
+}
+
+// watch runs the load and shows how it is getting on.
+func (r running) watch(ctx context.Context, began time.Time, recorder *measure.Recorder, load func()) {
+	ctx, stop := context.WithCancel(ctx)
+	progress := report.Progress{
+		Out: r.Err, Terminal: isTerminal(r.Err), Began: began, WarmUp: r.WarmUp, Length: r.WarmUp + r.Duration,
+	}
+	var showing sync.WaitGroup
+	showing.Go(func() { progress.Run(ctx, recorder.Summary) })
+	load()
+	stop()
+	showing.Wait()
+}
+
+// objectives are those asked for, and no errors unless one of them is about errors.
+func (r running) objectives() []measure.Objective {
+	if slices.ContainsFunc(r.SLO, measure.Objective.OnErrors) {
+		return r.SLO
+	}
+	return append(slices.Clone(r.SLO), measure.NoErrors())
+}
+
+// present prints the result and writes it, one even if the other cannot be done.
+func (r running) present(result report.Result) error {
+	text, err := []byte(printable(result.Table())), error(nil)
+	if r.Output == "json" {
+		text, err = result.JSON()
+	}
+	if err == nil {
+		_, err = r.Streams.Out.Write(text)
+	}
+	if r.grammar.Out != "" {
+		err = errors.Join(err, result.Write(r.grammar.Out))
+	}
+	return err
+}
+
+// judge turns what is wrong with a result into the error it exits with.
+func judge(result report.Result) error {
+	var wrong []error
+	if result.Interrupted {
+		wrong = append(wrong, errors.New("interrupted"))
+	}
+	for _, v := range result.Missed() {
+		wrong = append(wrong, fmt.Errorf("missed %s: %s", v.Objective, v.Value))
+	}
+	return errors.Join(wrong...)
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// CPU is the processor time that this process has used so far, and whether the system
-// can tell.
-func CPU() (time.Duration, bool) {
+// cpuTime is the processor time that this process has used so far.
+func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0, false
+		return 0 // which its callers take as not known
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -48,6 +48,8 @@ func (a *App) servers() (_ []server, err error) {
 	if err := a.metrics.Register(durations); err != nil {
 		return nil, fmt.Errorf("registering request metrics: %w", err)
 	}
+	exposed := http.NewServeMux()
+	exposed.Handle("GET /metrics", promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}))
 	var servers []server
 	defer func() {
 		if err != nil {
@@ -62,7 +64,7 @@ func (a *App) servers() (_ []server, err error) {
 	}{
 		{"public", a.cfg.Listen, measured(public, durations)},
 		{"admin", a.cfg.AdminListen, measured(a.adminAPI(), durations)},
-		{"metrics", a.cfg.MetricsListen, promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})},
+		{"metrics", a.cfg.MetricsListen, problems(exposed)},
 	} {
 		if s.address == "" {
 			continue
@@ -85,7 +87,11 @@ func (a *App) public() (http.Handler, error) {
 	account.API{
 		Logins: a.service, Sessions: a.service, Passwords: a.service, Clients: a.clients, Log: a.log,
 	}.Register(mux)
-	mux.Handle("POST /oauth/token", token.Handler{Refresher: a.service, Clients: a.clients, Log: a.log})
+	outcomes, err := token.NewOutcomes(a.metrics)
+	if err != nil {
+		return nil, fmt.Errorf("registering refresh metrics: %w", err)
+	}
+	mux.Handle("POST /oauth/token", token.Handler{Refresher: a.service, Clients: a.clients, Log: a.log, Outcomes: outcomes})
 	mux.Handle("POST /oauth/revoke", revoke.Handler{Revoker: a.service, Clients: a.clients, Log: a.log})
 	description, err := metadata.Handler(events.Issuer(a.cfg.Issuer), a.clients.Scopes())
 	if err != nil {

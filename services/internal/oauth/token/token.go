@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/revocast/revocast/events"
@@ -38,6 +39,30 @@ type Handler struct {
 	Refresher Refresher
 	Clients   clientauth.Registry
 	Log       *zap.Logger
+	// Outcomes counts refreshes, see [NewOutcomes].
+	Outcomes *prometheus.CounterVec
+}
+
+// Outcomes of a refresh, as counted. A reuse is somebody else's use of a token: an
+// alarm.
+const (
+	rotated   = "rotated"
+	replayed  = "replayed"
+	reused    = "reused"
+	refused   = "refused"
+	undecided = "undecided"
+)
+
+// NewOutcomes registers the counter of refreshes.
+func NewOutcomes(metrics prometheus.Registerer) (*prometheus.CounterVec, error) {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "revocast_issuer_refreshes_total",
+		Help: "Refreshes by outcome: rotated, replayed (the same answer again), reused (a stolen token: its session was ended), refused, undecided.",
+	}, []string{"outcome"})
+	for _, outcome := range []string{rotated, replayed, reused, refused, undecided} {
+		c.WithLabelValues(outcome)
+	}
+	return c, metrics.Register(c)
 }
 
 // ServeHTTP implements [http.Handler].
@@ -82,10 +107,11 @@ func (h Handler) refresh(w http.ResponseWriter, r *http.Request, form oauth.Form
 		oauth.WriteError(w, h.refusal(err, client.ID))
 		return
 	}
-	outcome := "rotated"
+	outcome := rotated
 	if grant.Replayed {
-		outcome = "replayed"
+		outcome = replayed
 	}
+	h.Outcomes.WithLabelValues(outcome).Inc()
 	w.Header().Set(OutcomeHeader, outcome)
 	oauth.WriteTokens(w, oauth.Tokens{
 		Access: grant.AccessToken, Type: "Bearer", ExpiresIn: grant.ExpiresIn,
@@ -95,6 +121,14 @@ func (h Handler) refresh(w http.ResponseWriter, r *http.Request, form oauth.Form
 
 // refusal turns a use case's error into what the client learns.
 func (h Handler) refusal(err error, client events.ClientID) error {
+	outcome := refused
+	switch {
+	case errors.Is(err, session.ErrReuse):
+		outcome = reused
+	case !errors.Is(err, issue.ErrGrant) && !errors.Is(err, issue.ErrScope) && !errors.Is(err, issue.ErrSlowDown):
+		outcome = undecided
+	}
+	h.Outcomes.WithLabelValues(outcome).Inc()
 	switch {
 	case errors.Is(err, issue.ErrGrant):
 		h.Log.Info("refresh refused", zap.String("client", string(client)), zap.Error(err))

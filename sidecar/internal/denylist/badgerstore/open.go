@@ -76,14 +76,14 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.MinFree == 0 {
 		cfg.MinFree = defaultMinFree
 	}
-	s, err := open(cfg)
+	s, err := open(cfg, bootID())
 	if err != nil {
 		return nil, fmt.Errorf("opening denylist %s: %w", cfg.Dir, err)
 	}
 	return s, nil
 }
 
-func open(cfg Config) (*Store, error) {
+func open(cfg Config, boot string) (*Store, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("no directory given")
 	}
@@ -94,7 +94,7 @@ func open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, lock: lock, dir: filepath.Join(cfg.Dir, "badger"), boot: bootID()}
+	s := &Store{cfg: cfg, lock: lock, dir: filepath.Join(cfg.Dir, "badger"), boot: boot}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}

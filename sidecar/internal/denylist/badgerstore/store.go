@@ -46,6 +46,10 @@ type Store struct {
 // empty; nil if it could.
 func (s *Store) Damage() error { return s.damage }
 
+func (s *Store) warn(format string, args ...any) {
+	(&logger{s.cfg.Warn}).say(format, args)
+}
+
 // Close writes down what a restart needs and closes the store. Whoever asks later
 // gets an error.
 func (s *Store) Close() error {
@@ -157,8 +161,8 @@ func (s *Store) abandon(db *badger.DB) {
 	s.db, s.failed = nil, done
 	go func() { // Close and reopen wait for it
 		defer close(done)
-		if err := db.Close(); err != nil && s.cfg.Warn != nil {
-			s.cfg.Warn(fmt.Sprintf("closing a store that failed: %v", err))
+		if err := db.Close(); err != nil {
+			s.warn("closing a store that failed: %v", err)
 		}
 	}()
 }

@@ -74,57 +74,73 @@ const (
 
 // Expire implements [denylist.Store].
 func (s *Store) Expire(ctx context.Context, now time.Time) error {
+	kept := 0
 	for _, tag := range []byte{tagLift, tagEntry} {
 		for from := []byte{tag}; from != nil; {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			var expired [][]byte
-			err := s.read(func(txn *badger.Txn) (err error) {
-				expired, from, err = findExpired(txn, tag, from, now)
-				return err
-			})
-			if err == nil && len(expired) > 0 {
-				err = s.write(func(db *badger.DB) error { return deleteAll(db, expired) })
+			e := search{tag: tag, now: now}
+			err := s.read(func(txn *badger.Txn) error { return e.run(txn, from) })
+			if err == nil && len(e.expired) > 0 {
+				err = s.write(func(db *badger.DB) error { return deleteAll(db, e.expired) })
 			}
 			if err != nil {
 				return fmt.Errorf("expiring: %w", err)
 			}
-			s.deleted += len(expired)
+			s.deleted += len(e.expired)
+			kept += e.kept
+			from = e.next
 		}
 	}
-	return s.reclaim()
+	if s.deleted >= max(reclaimAfter, kept) {
+		return s.reclaim()
+	}
+	return nil
 }
 
-// findExpired gives expired keys with the tag from the key from on, and the key to
-// go on from; nil at the end.
-func findExpired(txn *badger.Txn, tag byte, from []byte, now time.Time) (expired [][]byte, next []byte, err error) {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{tag}})
+// search looks for expired keys.
+type search struct {
+	tag byte
+	now time.Time
+
+	expired [][]byte
+	kept    int
+	next    []byte // where to go on; nil at the end
+}
+
+func (e *search) run(txn *badger.Txn, from []byte) error {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{e.tag}})
 	defer it.Close()
-	looks := 0
 	for it.Seek(from); it.Valid(); it.Next() {
 		item := it.Item()
-		if looks++; looks > expireLooks || len(expired) == expireKeys {
-			return expired, item.KeyCopy(nil), nil
+		if len(e.expired) == expireKeys || e.kept == expireLooks {
+			e.next = item.KeyCopy(nil)
+			return nil
 		}
-		var until time.Time
-		if tag == tagEntry {
-			until, err = untilOfEntry(item.Key())
-		} else {
-			err = item.Value(func(v []byte) error {
-				l, err := decodeLift(item.Key(), v)
-				until = l.Until
-				return err
-			})
-		}
+		until, err := untilOf(item)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
-		if denylist.Expired(until, now) {
-			expired = append(expired, item.KeyCopy(nil))
+		if denylist.Expired(until, e.now) {
+			e.expired = append(e.expired, item.KeyCopy(nil))
+		} else {
+			e.kept++
 		}
 	}
-	return expired, nil, nil
+	return nil
+}
+
+func untilOf(item *badger.Item) (until time.Time, err error) {
+	if item.Key()[0] == tagEntry {
+		return untilOfEntry(item.Key())
+	}
+	err = item.Value(func(v []byte) error {
+		l, err := decodeLift(item.Key(), v)
+		until = l.Until
+		return err
+	})
+	return until, err
 }
 
 func deleteAll(db *badger.DB, keys [][]byte) error {
@@ -138,21 +154,22 @@ func deleteAll(db *badger.DB, keys [][]byte) error {
 	return w.commit()
 }
 
-// reclaim merges the tables when enough has been deleted: only that gives the
-// space of what was deleted back.
-func (s *Store) reclaim() error {
-	if s.deleted < reclaimAfter {
-		return nil
-	}
-	err := s.write(func(db *badger.DB) error { return db.Flatten(1) })
-	if err != nil {
-		return fmt.Errorf("reclaiming space: %w", err)
-	}
-	s.deleted = 0
-	return nil
-}
+// reclaimAfter is how many deleted keys at least are worth reclaiming. More than are
+// left must have been deleted as well, so that no more is written than was before.
+const reclaimAfter = 50_000
 
-const reclaimAfter = 100_000_000
+// reclaim merges the tables into one level, which alone gives back the space of
+// what was deleted. If that fails there is only more left to do the next time.
+func (s *Store) reclaim() error {
+	return s.write(func(db *badger.DB) error {
+		if err := db.Flatten(1); err != nil {
+			s.warn("reclaiming space: %v", err)
+			return nil
+		}
+		s.deleted = 0
+		return nil
+	})
+}
 
 // writer writes in as few transactions as Badger allows, in order.
 type writer struct {

@@ -1,0 +1,277 @@
+package badgerstore_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/sidecar/internal/denylist"
+	"github.com/revocast/revocast/sidecar/internal/denylist/badgerstore"
+	"github.com/revocast/revocast/sidecar/internal/denylist/denylisttest"
+)
+
+// A store of these tests holds sessions 0, 1, 2, ...; its cursor is how many.
+
+func session(i int) events.Revocation {
+	return denylisttest.Session(i, string(denylisttest.RevocationID(i)))
+}
+
+// wantWhole fails the test if an entry before the cursor is missing.
+func wantWhole(t *testing.T, s denylist.Store) (cursor uint64) {
+	t.Helper()
+	got := denylisttest.Read(t, s)
+	present := map[events.RevocationID]bool{}
+	for _, r := range got.Entries {
+		present[r.ID] = true
+	}
+	for i := range got.Cursor.Sequence {
+		if !present[denylisttest.RevocationID(int(i))] {
+			t.Fatalf("cursor %d, but entry %d of %d is missing", got.Cursor.Sequence, i, len(present))
+		}
+	}
+	return got.Cursor.Sequence
+}
+
+// snapshot copies a store's files, open or not, as a crash would leave them.
+func snapshot(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.Mkdir(filepath.Join(to, "badger"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range badgerstore.Files(dir) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, "badger", filepath.Base(name)), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+func TestCleanRestart(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	fill(t, s, 0, 1000)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, openAgain := range map[string]func(badgerstore.Config) (*badgerstore.Store, error){
+		"same boot": badgerstore.Open, "another boot": badgerstore.OpenAfterBoot,
+	} {
+		s, err := openAgain(badgerstore.Config{Dir: dir})
+		if err != nil || s.Damage() != nil {
+			t.Fatal(name, err, s.Damage())
+		}
+		if n := wantWhole(t, s); n != 1000 {
+			t.Errorf("%s: cursor %d", name, n)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// After a crash of the process nothing is lost; the machine has all it wrote.
+func TestProcessCrash(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for i := range 20 {
+		fill(t, s, i*50, 50)
+	}
+	again := open(t, snapshot(t, dir))
+	if n := wantWhole(t, again); n != 1000 || again.Damage() != nil {
+		t.Errorf("cursor %d, %v", n, again.Damage())
+	}
+}
+
+// After a power cut, what had not been synced may be lost in any part; the cursor
+// falls back to where all had been.
+func TestPowerCut(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	fill(t, s, 0, 500)
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	logs := badgerstore.Logs(dir)
+	synced := contentOf(t, logs[len(logs)-1])
+	fill(t, s, 500, 500)
+	for range 8 {
+		after := snapshot(t, dir)
+		logs := badgerstore.Logs(after)
+		lose(t, logs[len(logs)-1], len(synced))
+		again, err := badgerstore.OpenAfterBoot(badgerstore.Config{Dir: after})
+		if err != nil || again.Damage() != nil {
+			t.Fatal(err, again.Damage())
+		}
+		if n := wantWhole(t, again); n != 500 {
+			t.Errorf("cursor %d, want the synced one", n)
+		}
+		fill(t, again, 500, 1)
+		if n := wantWhole(t, again); n != 501 {
+			t.Errorf("cursor %d after going on", n)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// contentOf gives the part of a log that has been written.
+func contentOf(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.TrimRight(b, "\x00")
+}
+
+// lose empties some pages of a log beyond the first keep bytes.
+func lose(t *testing.T, name string, keep int) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	written := len(contentOf(t, name))
+	for at := (keep/page + 1) * page; at < written; at += page {
+		if rand.IntN(2) == 0 {
+			if _, err := f.WriteAt(make([]byte, page), int64(at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever happens to a file, a store is whole when it opens, or empty and says so.
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	fill(t, s, 0, 200_000) // tables, and a log
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	for _, file := range badgerstore.Files(snapshot(t, dir)) {
+		for how, damage := range map[string]func(name string, size int64) error{
+			"missing": func(name string, _ int64) error { return os.Remove(name) },
+			"empty":   func(name string, _ int64) error { return os.Truncate(name, 0) },
+			"cut off": func(name string, size int64) error { return os.Truncate(name, rand.Int64N(size)) },
+			"cut off by a little": func(name string, size int64) error {
+				return os.Truncate(name, max(0, size-1-rand.Int64N(8)))
+			},
+			"a byte wrong": func(name string, size int64) error { return flip(name, rand.Int64N(size)) },
+		} {
+			name := filepath.Base(file)
+			if strings.HasSuffix(name, ".sst") && rand.IntN(4) > 0 || filepath.Ext(name) == ".mem" && how == "a byte wrong" {
+				continue // there are many tables; a log ends before a wrong byte, see TestPowerCut
+			}
+			t.Run(name+" "+how, func(t *testing.T) {
+				copied := snapshot(t, dir)
+				at := filepath.Join(copied, "badger", name)
+				info, err := os.Stat(at)
+				if err != nil || info.Size() == 0 {
+					t.Skip("not there or empty")
+				}
+				if err := damage(at, info.Size()); err != nil {
+					t.Fatal(err)
+				}
+				s := open(t, copied)
+				n := wantWhole(t, s)
+				if s.Damage() != nil {
+					damaged++
+				}
+				if s.Damage() != nil && (n != 0 || len(denylisttest.Read(t, s).Entries) != 0) || s.Damage() == nil && n != 200_000 {
+					t.Errorf("damage %v, cursor %d", s.Damage(), n)
+				}
+				fill(t, s, int(n), 1) // and it goes on
+				if now := wantWhole(t, s); s.Damage() == nil && now != n+1 {
+					t.Errorf("cursor %d after going on from %d", now, n)
+				}
+			})
+		}
+	}
+	if damaged == 0 {
+		t.Error("no damage was found")
+	}
+}
+
+func flip(name string, at int64) error {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil && err != io.EOF {
+		return err
+	}
+	b[0] ^= 1 << rand.IntN(8)
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+const writerDir = "REVOCAST_TEST_WRITER_DIR"
+
+// TestWriterProcess is no test but the process that TestKill kills.
+func TestWriterProcess(t *testing.T) {
+	dir := os.Getenv(writerDir)
+	if dir == "" {
+		t.Skip("not a process to be killed")
+	}
+	s := open(t, dir)
+	for n := int(wantWhole(t, s)); ; n += 100 {
+		fill(t, s, n, 100)
+		fmt.Println(n + 100)
+	}
+}
+
+// What a process had applied when it was killed is there when the next one opens.
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	for range 4 {
+		writer := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWriterProcess$")
+		writer.Env = append(os.Environ(), writerDir+"="+dir)
+		out, err := writer.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := writer.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines, last, wanted := bufio.NewScanner(out), 0, rand.IntN(300)
+		for seen := 0; seen <= wanted && lines.Scan(); {
+			if _, err := fmt.Sscan(lines.Text(), &last); err == nil {
+				seen++
+			}
+		}
+		if err := writer.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = writer.Wait() // it was killed
+		s := open(t, dir)
+		if n := int(wantWhole(t, s)); n < last || last == 0 || s.Damage() != nil {
+			t.Errorf("cursor %d, but %d had been applied; %v", n, last, s.Damage())
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
