@@ -70,17 +70,17 @@ func Run(ctx context.Context, args []string, streams Streams, version string) in
 		kong.Vars{"version": version},
 	)
 	if err != nil {
-		return report(streams.Err, fmt.Errorf("building the command line: %w", err))
+		return exitStatus(streams.Err, fmt.Errorf("building the command line: %w", err))
 	}
 	parsed, err := parser.Parse(args)
 	if p, ok := errors.AsType[*kong.ParseError](err); ok && len(args) == 0 {
-		return report(streams.Err, errors.Join(usage(err), p.Context.PrintUsage(false)))
+		return exitStatus(streams.Err, errors.Join(usage(err), p.Context.PrintUsage(false)))
 	}
 	if err != nil {
-		return report(streams.Err, usage(err))
+		return exitStatus(streams.Err, usage(err))
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return report(streams.Err, parsed.Run(&g, streams, version))
+	return exitStatus(streams.Err, parsed.Run(&g, streams, version))
 }
 
 // usageError is a command line that was not understood, or refused as it stands.
@@ -90,7 +90,8 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usage(err error) error { return usageError{err} }
 
-func report(w io.Writer, err error) int {
+// exitStatus reports an error, if there is one.
+func exitStatus(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}

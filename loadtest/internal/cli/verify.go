@@ -20,8 +20,8 @@ import (
 )
 
 type verifyCommand struct {
-	URL       string `group:"target" xor:"target" required:"" placeholder:"URL" help:"A sidecar's forward-auth, such as http://127.0.0.1:9470/auth."`
-	Local     bool   `group:"target" xor:"target" required:"" env:"-" help:"Start the development stack for this run (the programs beside this one, usual ports), log in there, and stop it again."`
+	URL       string `group:"target" xor:"target" placeholder:"URL" help:"A sidecar's forward-auth, such as http://127.0.0.1:9470/auth; this or --local."`
+	Local     bool   `group:"target" xor:"target" env:"-" help:"Start the development stack for this run (the programs beside this one, usual ports), log in there, and stop it again."`
 	TokenFile string `group:"target" placeholder:"FILE" help:"Access tokens for --url, one a line; default: standard input."`
 	Logins    int    `group:"target" default:"20" placeholder:"N" help:"How many sessions --local opens, for a token each (${default})."`
 	Expect    int    `group:"target" default:"200" placeholder:"STATUS" help:"The status wanted of every answer; any other is an error (${default})."`
@@ -55,6 +55,7 @@ func (c *verifyCommand) Validate() error {
 			faults = append(faults, errors.New(fault))
 		}
 	}
+	check(c.Local || c.URL != "", "--url or --local: one of them is needed")
 	check(c.Rate > 0 && c.Rate <= 1e6, "--rate: want more than 0 and at most 1000000")
 	check(c.Duration >= 100*time.Millisecond && c.Duration <= 24*time.Hour, "--duration: want 100ms to 24h")
 	check(c.WarmUp >= 0 && c.WarmUp <= time.Hour, "--warm-up: want 0 to 1h")

@@ -167,7 +167,8 @@ func (p pair) badFormsAreRefused(t *testing.T) {
 	p.b.refresh(t, mine.Refresh, mobile).want(t, 200)
 }
 
-// A refresh token that is none costs nothing and says nothing (INV-4).
+// A refresh token that is none says nothing (INV-4), and costs the journal nothing:
+// anybody can make such up.
 func (p pair) badRefreshTokensAreRefused(t *testing.T) {
 	mine := p.a.login(t)
 	part := strings.Split(mine.Refresh, ".")
@@ -180,7 +181,7 @@ func (p pair) badRefreshTokensAreRefused(t *testing.T) {
 		"x", "..", mine.Refresh + ".", mine.Refresh + "A", mine.Refresh + "=", " " + mine.Refresh, mine.Refresh + "\n",
 		part[0] + "." + part[1], part[0] + "." + part[1] + ".", part[1] + "." + part[0] + "." + part[2],
 		strings.Repeat("A", 4096), strings.ToUpper(mine.Refresh),
-		flipped(len(part[0]) + 5), flipped(len(part[0]) + 30), flipped(len(mine.Refresh) - 60), flipped(len(mine.Refresh) - 3),
+		flipped(len(part[0]) + 5), flipped(len(part[0]) + 30), flipped(len(part[0] + part[1]) + 4), flipped(1),
 	}
 	for i, token := range bad {
 		before := p.journal(t)
@@ -190,6 +191,7 @@ func (p pair) badRefreshTokensAreRefused(t *testing.T) {
 			t.Errorf("bad token %d made the journal grow from %d to %d", i, before, after)
 		}
 	}
+	isInvalidGrant(t, p.b.refresh(t, flipped(len(mine.Refresh)-3), mobile)) // the last of its two MACs
 	got := p.b.postForm(t, "/oauth/token", "grant_type", "refresh_token", "client_id", mobile)
 	isOAuthError(t, "no refresh token", got, 400, oauth.InvalidRequest)
 	for _, grant := range []string{"password", "authorization_code", "client_credentials", "REFRESH_TOKEN", "urn:x"} {

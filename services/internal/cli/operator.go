@@ -29,22 +29,19 @@ type revokeCommand struct {
 	Kind string `arg:"" enum:"token,session,subject,client,key,all" help:"What to deny: token, session, subject, client, key or all."`
 	ID   string `arg:"" optional:"" help:"Its jti, sid, sub, client_id or kid; nothing for all."`
 
-	Reason        string        `placeholder:"CODE" help:"Why: a short code, kept in the history."`
-	Wait          time.Duration `placeholder:"2s" help:"Wait until every sidecar enforces it, at most this long."`
-	DryRun        bool          `help:"Say what would happen and do nothing."`
-	ExceptSession string        `placeholder:"SID" help:"Spare this session of the subject."`
-	Issuer        string        `placeholder:"URL" help:"Whose tokens are meant, where not this issuer's own."`
-	Scope         string        `placeholder:"WHAT" help:"What a wide revocation cuts: sessions (the default) or access-tokens."`
+	Reason        string `placeholder:"CODE" help:"Why: a short code, kept in the history."`
+	ExceptSession string `placeholder:"SID" help:"Spare this session of the subject."`
+	Issuer        string `placeholder:"URL" help:"Whose tokens are meant, where not this issuer's own."`
+	Scope         string `placeholder:"WHAT" help:"What a wide revocation cuts: sessions (the default) or access-tokens."`
 }
 
 func (*revokeCommand) Help() string {
-	return `Revoking answers when the revocation is durable. With --wait the exit status is 0 only if every sidecar has confirmed that it enforces it.
+	return `Revoking answers when the revocation is durable. By then most sidecars enforce it.
 
 Examples:
 
   revocast revoke session 01890a5d-ac96-774b-bcce-b302099a8057 --reason lost_device
-  revocast revoke subject 7c9e6679-7425-40de-944b-e07fc1f90ae7 --wait 2s
-  revocast revoke subject "$SUB" --except-session "$SID" --dry-run
+  revocast revoke subject "$SUB" --except-session "$SID"
   revocast revoke subject "$SUB" --scope access-tokens --reason roles_changed
 `
 }
@@ -58,8 +55,6 @@ func (c *revokeCommand) Validate() error {
 		return fmt.Errorf("revoking a %s needs its ID", c.Kind)
 	case c.Kind == "token" && strings.Count(c.ID, ".") == 2:
 		return errors.New("a token is revoked by its jti; never give a token as an argument")
-	case c.Wait < 0:
-		return errors.New("--wait: want a time that is not negative")
 	}
 	return nil
 }
@@ -72,8 +67,6 @@ type revocationRequest struct {
 	Scope         string `json:"scope,omitempty"`
 	Reason        string `json:"reason,omitempty"`
 	ExceptSession string `json:"except_session,omitempty"`
-	Wait          string `json:"wait,omitempty"`
-	DryRun        bool   `json:"dry_run,omitempty"`
 }
 
 // revocation is its answer.
@@ -84,22 +77,12 @@ type revocation struct {
 	Position     string    `json:"position"`
 	ExpiresAt    time.Time `json:"expires_at"`
 	Reason       string    `json:"reason"`
-	Enforcement  *struct {
-		Live      int      `json:"live"`
-		Confirmed int      `json:"confirmed"`
-		P50       float64  `json:"p50_ms"`
-		Max       float64  `json:"max_ms"`
-		Missing   []string `json:"missing"`
-	} `json:"enforcement"`
 }
 
 func revoke(ctx context.Context, admin *api, r revocationRequest) (got revocation, text []byte, err error) {
 	a, err := admin.sendJSON(ctx, "/admin/v1/revocations", r)
 	if err != nil {
 		return got, nil, err
-	}
-	if r.DryRun && a.status == http.StatusOK {
-		return got, a.body, nil
 	}
 	return got, a.body, a.into(&got, http.StatusCreated)
 }
@@ -111,41 +94,22 @@ func (c *revokeCommand) Run(ctx context.Context, g *grammar, t *terminal) error 
 	}
 	r := revocationRequest{
 		Kind: c.Kind, ID: c.ID, Issuer: c.Issuer, Scope: c.Scope, Reason: c.Reason,
-		ExceptSession: c.ExceptSession, DryRun: c.DryRun,
-	}
-	if c.Wait > 0 {
-		r.Wait = c.Wait.String()
-		admin.client.Timeout += c.Wait
+		ExceptSession: c.ExceptSession,
 	}
 	got, text, err := revoke(ctx, admin, r)
 	if err != nil {
 		return fmt.Errorf("revoking %s %s: %w", c.Kind, c.ID, err)
 	}
-	if err := c.print(t, got, text); err != nil {
-		return err
-	}
-	if e := got.Enforcement; e != nil && len(e.Missing) > 0 {
-		return fmt.Errorf("revoked, but not confirmed within %s by %s", c.Wait, strings.Join(e.Missing, ", "))
-	}
-	return nil
-}
-
-func (c *revokeCommand) print(t *terminal, got revocation, text []byte) error {
-	if t.json || c.DryRun {
+	if t.json {
 		return t.printJSON(json.RawMessage(bytes.TrimSpace(text)))
 	}
-	rows := [][]string{
-		{"revoked", strings.TrimSpace(got.Kind + " " + got.ID)},
-		{"revocation", got.RevocationID},
-		{"reason", got.Reason},
-		{"position", cmp.Or(got.Position, "the earlier revocation's")},
-		{"denied until", moment(got.ExpiresAt)},
-	}
-	if e := got.Enforcement; e != nil {
-		rows = append(rows, []string{"enforced", fmt.Sprintf("by %d of %d sidecars, median %.1f ms, slowest %.1f ms",
-			e.Confirmed, e.Live, e.P50, e.Max)})
-	}
-	t.table(rows...)
+	t.table(
+		[]string{"revoked", strings.TrimSpace(got.Kind + " " + got.ID)},
+		[]string{"revocation", got.RevocationID},
+		[]string{"reason", got.Reason},
+		[]string{"position", cmp.Or(got.Position, "the earlier revocation's")},
+		[]string{"denied until", moment(got.ExpiresAt)},
+	)
 	return nil
 }
 

@@ -132,22 +132,9 @@ func (s *servers) revoke(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "The body is not JSON.")
 		return
 	}
-	if in["dry_run"] == true {
-		answer(w, http.StatusOK, map[string]int{"sessions": 3})
-		return
-	}
 	out := map[string]any{
 		"revocation_id": "01890a5d-ac96-774b-bcce-b302099a8058", "kind": in["kind"], "id": in["id"], "reason": in["reason"],
 		"position": "0:42", "expires_at": "2026-11-01T12:00:00Z",
-	}
-	if in["wait"] != nil {
-		missing := []string{}
-		if in["id"] == "partitioned" {
-			missing = []string{"pod-7", "pod-8"}
-		}
-		out["enforcement"] = map[string]any{
-			"live": 3, "confirmed": 3 - len(missing), "p50_ms": 1.1, "max_ms": 2.04, "missing": missing, "waited": in["wait"],
-		}
 	}
 	for _, name := range []string{"issuer", "scope", "except_session"} {
 		if in[name] != nil {

@@ -77,6 +77,7 @@ func BenchmarkUncachedPaired(b *testing.B) {
 
 // ours verifies one token of s without a cache.
 func ours(b *testing.B, i *tokentest.Issuer, s tokentest.Signer) func() {
+	b.Helper()
 	v := newVerifier(b, token.Config{Leeway: 5 * time.Second}, token.Issuer{Trust: i.Trust(), Keys: i.Keys(b)})
 	raw := s.Sign(b, s.Header(), i.Claims(now))
 	verify := func() {
@@ -90,6 +91,7 @@ func ours(b *testing.B, i *tokentest.Issuer, s tokentest.Signer) func() {
 
 // bare is golang-jwt alone, with every option that has it check what it can.
 func bare(b *testing.B, i *tokentest.Issuer, s tokentest.Signer) func() {
+	b.Helper()
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{"ES256", "RS256", "EdDSA"}), jwt.WithIssuer(string(i.ID())), jwt.WithAudience(tokentest.Audience),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(5*time.Second), jwt.WithTimeFunc(func() time.Time { return now }),

@@ -84,7 +84,7 @@ func TestNoCache(t *testing.T) {
 // tiny roles, claims that must be copied out of escapes, and tokens that are a
 // small part of a large string.
 func TestCacheMemory(t *testing.T) {
-	const budget = 2 << 20
+	const budget = 1 << 20
 	i := tokentest.NewIssuer(t, "")
 	tokens := func(n int, change func(n int) object) []string {
 		list := make([]string, n)
@@ -98,9 +98,9 @@ func TestCacheMemory(t *testing.T) {
 		tiny[k] = "r"
 	}
 	for name, list := range map[string][]string{
-		"ordinary": tokens(2_500, func(n int) object { return object{"jti": fmt.Sprint(n)} }),
-		"roles":    tokens(200, func(n int) object { return object{"jti": fmt.Sprint(n), "roles": tiny} }),
-		"escapes": tokens(1_000, func(n int) object {
+		"ordinary": tokens(1_200, func(n int) object { return object{"jti": fmt.Sprint(n)} }),
+		"roles":    tokens(100, func(n int) object { return object{"jti": fmt.Sprint(n), "roles": tiny} }),
+		"escapes": tokens(500, func(n int) object {
 			return object{"jti": fmt.Sprint(n), "sub": strings.Repeat("<", 300), "scope": strings.Repeat("<", 300)}
 		}),
 	} {

@@ -15,14 +15,23 @@ import (
 
 const million = 1_000_000
 
+func session(i int) events.Revocation {
+	return denylisttest.Session(i, string(denylisttest.RevocationID(i)))
+}
+
 // fill applies n sessions from the first one on, as the denylist's queue does.
 func fill(tb testing.TB, s denylist.Store, first, n int) {
+	tb.Helper()
+	fillWith(tb, s, first, n, session)
+}
+
+func fillWith(tb testing.TB, s denylist.Store, first, n int, entry func(i int) events.Revocation) {
 	tb.Helper()
 	for from := first; from < first+n; from += 8192 {
 		to := min(from+8192, first+n)
 		b := denylist.Batch{Cursor: denylist.Cursor{Epoch: "e", Sequence: uint64(to)}}
 		for i := from; i < to; i++ {
-			b.Entries = append(b.Entries, denylisttest.Session(i, string(denylisttest.RevocationID(i))))
+			b.Entries = append(b.Entries, entry(i))
 		}
 		denylisttest.Apply(tb, s, b)
 	}

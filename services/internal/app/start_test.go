@@ -1,0 +1,122 @@
+package app_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/revocast/revocast/events/eventstest"
+)
+
+// Issuers that start at the same moment on an empty broker, with nothing but an empty
+// key directory in common, are one realm.
+func TestIssuersThatStartAtOnce(t *testing.T) {
+	t.Parallel()
+	s := eventstest.RunServer(t, eventstest.Empty())
+	shared := t.TempDir()
+	first := on(t, s, t.TempDir(), "--keys-dir", filepath.Join(shared, "keys"), "--admin-token-file", filepath.Join(shared, "admin.token"))
+	issuers := make([]*issuer, 3)
+	var group errgroup.Group
+	for n := range issuers {
+		c := first
+		if n > 0 {
+			c = replica(t, first)
+		}
+		group.Go(func() (err error) {
+			issuers[n], err = open(context.Background(), c)
+			return err
+		})
+	}
+	err := group.Wait()
+	for _, i := range issuers {
+		if i != nil {
+			t.Cleanup(func() {
+				if err := i.stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range issuers {
+		i.waitFor(t, 200)
+	}
+	mine := issuers[0].login(t)
+	for _, i := range issuers {
+		i.call(t, "GET", "/v1/session", mine.Access).want(t, 200)
+		mine = decode[tokens](t, i.refresh(t, mine.Refresh, mobile).want(t, 200))
+		i.operate(t, "GET", "/admin/v1/subjects/x/sessions", "").want(t, 200)
+	}
+}
+
+// An issuer does not start on keys that others can read, and says what to do.
+func TestKeysThatOthersCanRead(t *testing.T) {
+	t.Parallel()
+	c := configure(t, t.TempDir())
+	i := start(t, c)
+	if err := i.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		c.KeysDir, filepath.Join(c.KeysDir, "signing-es256.pem"), filepath.Join(c.KeysDir, "signing-rs256.pem"),
+		filepath.Join(c.KeysDir, "refresh-keys.json"), filepath.Join(c.KeysDir, "subject-key.txt"), filepath.Join(c.KeysDir, "realm-root.pem"),
+		filepath.Join(c.KeysDir, "broker"), filepath.Join(c.KeysDir, "broker", "account-issuer.nk"), c.AdminTokenFile,
+	} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, more := range []os.FileMode{0o040, 0o004, 0o020} {
+			if err := os.Chmod(name, info.Mode().Perm()|more); err != nil {
+				t.Fatal(err)
+			}
+			i, err := open(t.Context(), c)
+			if err == nil {
+				t.Errorf("%s with mode %o: the issuer started", name, info.Mode().Perm()|more)
+				if err := i.stop(); err != nil {
+					t.Fatal(err)
+				}
+			} else if text := err.Error(); !strings.Contains(text, filepath.Base(name)) || !strings.Contains(text, "chmod") {
+				t.Errorf("%s: %q does not say what to do", name, text)
+			}
+		}
+		if err := os.Chmod(name, info.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, c).login(t)
+}
+
+// An address that is taken is noticed at once, whichever it is, and named.
+func TestAddressesThatAreTaken(t *testing.T) {
+	t.Parallel()
+	c := configure(t, t.TempDir())
+	for _, address := range []string{c.NATSListen, c.Listen, c.AdminListen, c.MetricsListen} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		i, err := open(t.Context(), c)
+		if err == nil {
+			err = i.stop()
+		}
+		if err == nil || !strings.Contains(err.Error(), address) {
+			t.Errorf("%s is taken: %v", address, err)
+		}
+		if took := time.Since(began); took > patience {
+			t.Errorf("%s is taken: noticed after %s", address, took)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
