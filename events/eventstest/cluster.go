@@ -71,7 +71,7 @@ func (c *Cluster) wire(t *testing.T, i int) {
 		if i == j {
 			continue
 		}
-		k, err := newLink(other.routeAddr)
+		k, err := newLink(t.Context(), other.routeAddr)
 		if err != nil {
 			t.Fatal(err)
 		}

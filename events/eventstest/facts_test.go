@@ -57,6 +57,7 @@ func publish(t *testing.T, js jetstream.JetStream, n int) uint64 {
 
 // A republished message says its place once, and places follow each other.
 func TestLiveMessagesAreContiguous(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	sub, err := s.Connect(t, topology.Sidecar).SubscribeSync(realm.Live())
 	if err != nil {
@@ -98,6 +99,7 @@ func TestLiveMessagesAreContiguous(t *testing.T) {
 // A publisher who writes headers of the server's into a message cannot move what a
 // follower believes: there are then two, and two count as none.
 func TestForgedSequencesShow(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	sub, err := s.Connect(t, topology.Sidecar).SubscribeSync("revocast.test.live.token.*")
 	if err != nil {
@@ -152,6 +154,7 @@ func get(t *testing.T, nc *nats.Conn, request string) (bodies []string, end nats
 
 // A sidecar catches up in batches through the wall between the accounts.
 func TestBatchedDirectGet(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	const entries, batch = 2500, 1000
 	last := publish(t, issuerJS(t, s), entries)
@@ -183,6 +186,7 @@ func TestBatchedDirectGet(t *testing.T) {
 
 // FEED lets go of an entry when its time comes; AUDIT and EVENTS do not.
 func TestEntriesExpireFromFeedAlone(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	js := issuerJS(t, s)
 	subject := realm.FeedEntry(events.KindSession, "i", "s")
@@ -222,6 +226,7 @@ func TestEntriesExpireFromFeedAlone(t *testing.T) {
 // Compacting a session in JOURNAL, by a roll-up that expires, erases nothing in
 // AUDIT: neither of that session nor of another in the same shard.
 func TestRollupsStopAtAudit(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	js := issuerJS(t, s)
 	const key = "0123456789abcdef0123456789abcdef"
@@ -269,6 +274,7 @@ func TestRollupsStopAtAudit(t *testing.T) {
 // What JOURNAL and FEED held before AUDIT existed is in AUDIT too, whichever of
 // them reaches it first.
 func TestAuditBeginsAtTheBeginning(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	before := fill(t, s).messages
 	js := admin(t, s, topology.Issuer.Account())
@@ -290,6 +296,7 @@ func TestAuditBeginsAtTheBeginning(t *testing.T) {
 
 // One request loads a session with everything that may have ended it.
 func TestMultiLast(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	js := issuerJS(t, s)
 	const key = "0123456789abcdef0123456789abcdef"
@@ -337,6 +344,7 @@ func TestMultiLast(t *testing.T) {
 
 // A revocation acknowledged is on disk: the server may die the next moment.
 func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	s.WaitReady(t)
 	last := publish(t, issuerJS(t, s), 200)
@@ -372,6 +380,7 @@ func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 
 // A subscriber consumes EVENTS, durably, through the wall.
 func TestSubscriberConsumes(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	publish(t, issuerJS(t, s), 1500) // more than may be under way to EVENTS at once
 	js, err := jetstream.New(s.Connect(t, topology.Subscriber))

@@ -70,6 +70,7 @@ func config(t *testing.T, js jetstream.JetStream, name string) jetstream.StreamC
 
 // Any number of issuers may start at once on an empty broker, and again later.
 func TestEnsureIsIdempotent(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t, eventstest.Empty())
 	var first sync.WaitGroup
 	for range 4 {
@@ -108,6 +109,7 @@ func TestEnsureIsIdempotent(t *testing.T) {
 
 // What the server made of the topology is what the topology says.
 func TestStreamsAreAsDescribed(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	o := s.Topology()
 	issuer, vault := admin(t, s, topology.Issuer.Account()), admin(t, s, topology.Vault)
@@ -132,6 +134,7 @@ func TestStreamsAreAsDescribed(t *testing.T) {
 // The reason for PULSE. Should NATS ever allow schedules without roll-ups, the
 // heartbeat can move into the feed.
 func TestSchedulesBringRollups(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t, eventstest.Empty())
 	js := admin(t, s, topology.Issuer.Account())
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}, AllowMsgSchedules: true})
@@ -145,6 +148,7 @@ func TestSchedulesBringRollups(t *testing.T) {
 
 // An operator's message cannot erase or schedule others.
 func TestFeedRefusesRollupsAndSchedules(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	for _, role := range []topology.Role{topology.Operator, topology.Issuer} {
 		nc := s.Connect(t, role)
@@ -165,6 +169,7 @@ func TestFeedRefusesRollupsAndSchedules(t *testing.T) {
 }
 
 func TestEnsureRefuses(t *testing.T) {
+	t.Parallel()
 	o := topology.Options{Realm: realm}
 	for name, test := range map[string]struct {
 		account topology.Account
@@ -209,6 +214,7 @@ func TestEnsureRefuses(t *testing.T) {
 
 // Whatever was set up by hand is put right where NATS allows it.
 func TestEnsureMends(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	js := admin(t, s, topology.Issuer.Account())
 	broken := config(t, js, realm.AuditStream())
@@ -224,6 +230,7 @@ func TestEnsureMends(t *testing.T) {
 
 // Starting an issuer never shortens what is kept.
 func TestEnsureNeverShortens(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t, eventstest.Topology(topology.Options{AuditMaxAge: 1000 * time.Hour}))
 	js := admin(t, s, topology.Issuer.Account())
 	for _, step := range []struct{ ask, want time.Duration }{{500 * time.Hour, 1000 * time.Hour}, {2000 * time.Hour, 2000 * time.Hour}} {
@@ -239,6 +246,7 @@ func TestEnsureNeverShortens(t *testing.T) {
 // An older issuer leaves alone what a newer one has made, but still refuses what
 // loses events.
 func TestEnsureRespectsNewerVersions(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	js := admin(t, s, topology.Issuer.Account())
 	newer := config(t, js, realm.AuditStream())
@@ -284,6 +292,7 @@ func heartbeat(t *testing.T, s *eventstest.Server) events.Epoch {
 // The epoch is as old as the feed: it survives restarts and later issuers, and
 // ends with the stream.
 func TestEpochLivesAsLongAsTheFeed(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	first := heartbeat(t, s)
 	s.Stop()
@@ -309,6 +318,7 @@ func TestEpochLivesAsLongAsTheFeed(t *testing.T) {
 
 // A schedule lost or overwritten by hand is made again.
 func TestScheduleIsRestored(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	epoch := heartbeat(t, s)
 	js, err := jetstream.New(s.Connect(t, topology.Issuer))
@@ -327,8 +337,10 @@ func TestScheduleIsRestored(t *testing.T) {
 
 // Ready tells the truth about each thing it vouches for.
 func TestReadyNoticesWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	for name, breakIt := range map[string]func(*testing.T, *eventstest.Server){
 		"audit does not source": func(t *testing.T, s *eventstest.Server) {
+			t.Helper()
 			c := config(t, admin(t, s, topology.Issuer.Account()), realm.AuditStream())
 			c.Sources = c.Sources[:1]
 			if _, err := admin(t, s, topology.Issuer.Account()).UpdateStream(t.Context(), c); err != nil {
@@ -336,6 +348,7 @@ func TestReadyNoticesWhatIsMissing(t *testing.T) {
 			}
 		},
 		"feed's consumer for events is gone": func(t *testing.T, s *eventstest.Server) {
+			t.Helper()
 			js := admin(t, s, topology.Issuer.Account())
 			kept := config(t, admin(t, s, topology.Vault), realm.EventsStream())
 			if err := js.DeleteConsumer(t.Context(), realm.FeedStream(), kept.Sources[0].Consumer.Name); err != nil {
@@ -343,6 +356,7 @@ func TestReadyNoticesWhatIsMissing(t *testing.T) {
 			}
 		},
 		"no schedule": func(t *testing.T, s *eventstest.Server) {
+			t.Helper()
 			if _, err := admin(t, s, topology.Issuer.Account()).Publish(t.Context(), realm.PulseSchedule(), nil); err != nil {
 				t.Fatal(err)
 			}
@@ -368,6 +382,7 @@ func TestReadyNoticesWhatIsMissing(t *testing.T) {
 
 // While the server beats, issuers listen; while it does not, one of them does.
 func TestIssuersStandIn(t *testing.T) {
+	t.Parallel()
 	s := eventstest.RunServer(t)
 	s.WaitReady(t)
 	epoch := heartbeat(t, s)

@@ -1,6 +1,8 @@
 package eventstest
 
 import (
+	"context"
+	"io"
 	"net"
 	"sync"
 )
@@ -20,14 +22,14 @@ type link struct {
 	conns  []net.Conn
 }
 
-func newLink(target func() string) (*link, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func newLink(ctx context.Context, target func() string) (*link, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	k := &link{listener: l, target: target}
 	k.open = sync.NewCond(&k.mu)
-	k.work.Go(k.accept)
+	k.work.Go(func() { k.accept(ctx) })
 	return k, nil
 }
 
@@ -61,26 +63,26 @@ func (k *link) keep(c net.Conn) bool {
 	return true
 }
 
-func (k *link) accept() {
+func (k *link) accept(ctx context.Context) {
 	for {
 		from, err := k.listener.Accept()
 		if err != nil {
 			return
 		}
-		k.work.Go(func() { k.carry(from) })
+		k.work.Go(func() { k.carry(ctx, from) })
 	}
 }
 
-func (k *link) carry(from net.Conn) {
-	defer from.Close()
+func (k *link) carry(ctx context.Context, from net.Conn) {
+	defer shut(from)
 	if !k.keep(from) || !k.wait() {
 		return
 	}
-	to, err := net.Dial("tcp", k.target())
+	to, err := new(net.Dialer).DialContext(ctx, "tcp", k.target())
 	if err != nil {
 		return
 	}
-	defer to.Close()
+	defer shut(to)
 	if !k.keep(to) {
 		return
 	}
@@ -92,8 +94,8 @@ func (k *link) carry(from net.Conn) {
 
 // copy moves bytes until either side ends, and then ends both.
 func (k *link) copy(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
+	defer shut(to)
+	defer shut(from)
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
@@ -111,7 +113,7 @@ func (k *link) drop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.conns {
-		c.Close()
+		shut(c)
 	}
 	k.conns = nil
 }
@@ -121,7 +123,10 @@ func (k *link) close() {
 	k.closed = true
 	k.open.Broadcast()
 	k.mu.Unlock()
-	k.listener.Close()
+	shut(k.listener)
 	k.drop()
 	k.work.Wait()
 }
+
+// shut closes what another goroutine may have closed already.
+func shut(c io.Closer) { _ = c.Close() }

@@ -15,18 +15,27 @@ import (
 // maxFile bounds what is read of a key or credentials file.
 const maxFile = 64 << 10
 
-// LoadOrCreate reads the authority kept in dir, and makes what is missing: dir
+// LoadOrCreate reads the authority kept in dir. If there is none it makes one: dir
 // itself (0700) and one seed file a key (0600), in the form that NATS's own tools
 // use. Several processes may start on one empty directory; the first to write a
 // key wins. Whoever reads the directory may do anything at the broker.
+//
+// The operator's key is made last. Once it is there every other must be, and one
+// that is missing is an error: an account made anew under an old name would be
+// empty, and everything revoked out of reach.
 func LoadOrCreate(dir string, o topology.Options) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making key directory: %w", err)
 	}
+	_, err := os.Lstat(filepath.Join(dir, keyFile(operatorKey)))
+	complete := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading key directory: %w", err)
+	}
 	return assemble(o, func(name string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
-		path := filepath.Join(dir, name+".nk")
+		path := filepath.Join(dir, keyFile(name))
 		file, err := readSecret(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && !complete {
 			if err := createSeed(path, kind); err != nil {
 				return nil, fmt.Errorf("making key %s: %w", path, err)
 			}
@@ -43,6 +52,8 @@ func LoadOrCreate(dir string, o topology.Options) (*Authority, error) {
 		return pair, nil
 	})
 }
+
+func keyFile(name string) string { return name + ".nk" }
 
 // WriteCredentials puts a credentials file for every role into dir, named
 // <role>.creds, mode 0600. A file that this authority made earlier is kept, so
@@ -137,7 +148,7 @@ func readSecret(path string) ([]byte, error) {
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("mode %v lets others read or write it, want 0600", info.Mode().Perm())
 	}
-	return os.ReadFile(path)
+	return os.ReadFile(path) //nolint:gosec // the operator names the directory
 }
 
 func ignore(err, harmless error) error {

@@ -52,25 +52,25 @@ type Account struct {
 }
 
 // String tells nothing, so that an Authority printed by mistake is harmless.
-func (Authority) String() string { return "natsauth.Authority" }
+func (*Authority) String() string { return "natsauth.Authority" }
 
 // GoString is like String.
-func (a Authority) GoString() string { return a.String() }
+func (a *Authority) GoString() string { return a.String() }
 
 // Generate makes an authority that lives in memory alone.
 func Generate(o topology.Options) (*Authority, error) {
-	return assemble(o, func(name string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
+	return assemble(o, func(_ string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
 		return nkeys.CreatePair(kind)
 	})
 }
+
+// operatorKey is the name of the key that is made last.
+const operatorKey = "operator"
 
 // assemble asks pair for every key pair of an authority by its name.
 func assemble(o topology.Options, pair func(string, nkeys.PrefixByte) (nkeys.KeyPair, error)) (*Authority, error) {
 	a := &Authority{options: o, accounts: make(map[topology.Account]keys)}
 	var err error
-	if a.operator, err = pair("operator", nkeys.PrefixByteOperator); err != nil {
-		return nil, err
-	}
 	if a.system, err = pair("account-system", nkeys.PrefixByteAccount); err != nil {
 		return nil, err
 	}
@@ -87,6 +87,9 @@ func assemble(o topology.Options, pair func(string, nkeys.PrefixByte) (nkeys.Key
 			return nil, err
 		}
 		a.accounts[r.Account()] = k
+	}
+	if a.operator, err = pair(operatorKey, nkeys.PrefixByteOperator); err != nil {
+		return nil, err
 	}
 	return a, nil
 }
@@ -142,9 +145,7 @@ func (a *Authority) account(name topology.Account) (Account, error) {
 			Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 		}
 	}
-	if claims.Exports, err = a.exports(name); err != nil {
-		return Account{}, err
-	}
+	claims.Exports = a.exports(name)
 	if claims.Imports, err = a.imports(name, id); err != nil {
 		return Account{}, err
 	}
@@ -180,7 +181,7 @@ func (a *Authority) scope(r topology.Role) (*jwt.UserScope, error) {
 	return scope, nil
 }
 
-func (a *Authority) exports(name topology.Account) (jwt.Exports, error) {
+func (a *Authority) exports(name topology.Account) jwt.Exports {
 	var list jwt.Exports
 	seen := make(map[string]bool)
 	for _, s := range a.options.Shares() {
@@ -197,7 +198,7 @@ func (a *Authority) exports(name topology.Account) (jwt.Exports, error) {
 		}
 		list.Add(e)
 	}
-	return list, nil
+	return list
 }
 
 func (a *Authority) imports(name topology.Account, id string) (jwt.Imports, error) {

@@ -38,7 +38,7 @@ func (r *Realm) StandIn(ctx context.Context) error {
 	defer func() { _ = sub.Unsubscribe() }() // only fails once the connection is gone
 	silence := missed
 	for {
-		heard, err := next(ctx, sub, silence+rand.N(jitter))
+		heard, err := next(ctx, sub, silence+rand.N(jitter)) //nolint:gosec // spreads issuers, hides nothing
 		switch {
 		case err == nil && heard.Header.Get(schedulerHeader) != "":
 			silence = missed

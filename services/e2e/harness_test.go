@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -43,7 +44,7 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		cmd := exec.Command("go", "build", "-tags", b.tags, "-o", b.out+"/", b.pkg)
+		cmd := exec.CommandContext(context.Background(), "go", "build", "-tags", b.tags, "-o", b.out+"/", b.pkg)
 		cmd.Dir = b.module
 		if out, err := cmd.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "building %s: %v\n%s", b.pkg, err, out)
@@ -140,9 +141,7 @@ func do(t *testing.T, method, address, contentType, bearer string, body string) 
 func login(t *testing.T, issuer *stack.Server, extra map[string]string) tokens {
 	t.Helper()
 	in := map[string]string{"username": stack.Alice, "password": stack.AlicePassword, "client_id": stack.MobileClient}
-	for k, v := range extra {
-		in[k] = v
-	}
+	maps.Copy(in, extra)
 	body, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
@@ -153,9 +152,7 @@ func login(t *testing.T, issuer *stack.Server, extra map[string]string) tokens {
 func refresh(t *testing.T, issuer *stack.Server, token string, extra url.Values) answer {
 	t.Helper()
 	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {stack.MobileClient}, "refresh_token": {token}}
-	for k, v := range extra {
-		form[k] = v
-	}
+	maps.Copy(form, extra)
 	return do(t, http.MethodPost, issuer.URL()+"/oauth/token", "application/x-www-form-urlencoded", "", form.Encode())
 }
 

@@ -3,8 +3,7 @@
 // goes whose age is known and bounded. It answers from memory; nothing leaves
 // the process on the way.
 //
-// It is the one verifier behind every front of the sidecar, and a Go service can
-// use it in place of a sidecar.
+// It is the one verifier behind every front of the sidecar.
 //
 // Invariants:
 //

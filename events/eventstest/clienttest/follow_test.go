@@ -170,6 +170,68 @@ func TestFollowLosesNothingWithAConnection(t *testing.T) {
 	}
 }
 
+// One event is sent to somebody else, who asks in the follower's name.
+func TestFollowAsksAgainForWhatWentAstray(t *testing.T) {
+	t.Parallel()
+	s := eventstest.RunServer(t)
+	c, reported := newClient(t, s)
+	got, failed := follow(t, c, client.Beginning)
+	stream := kept(t, s)
+	var thief jetstream.Consumer
+	eventstest.Eventually(t, func(ctx context.Context) (err error) {
+		for info := range stream.ListConsumers(ctx).Info() {
+			if thief, err = stream.Consumer(ctx, info.Name); err != nil || info.NumWaiting == 1 {
+				return err
+			}
+		}
+		return errNotYet
+	})
+	loot, err := thief.Fetch(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventstest.Eventually(t, func(ctx context.Context) error {
+		info, err := thief.Info(ctx)
+		if err == nil && info.NumWaiting != 2 {
+			err = errNotYet
+		}
+		return err
+	})
+	want := newFeed(t, s).revoke(t, 10)
+	if list := ids(got.wait(t, len(want))); !slices.Equal(list, want) {
+		t.Fatalf("got %v, want %v", list, want)
+	}
+	if list := failed.all(); len(list) > 0 || len(reported.all()) == 0 || len(loot.Messages()) != 1 {
+		t.Fatalf("failed %v, reported %v, stolen %d", list, reported.all(), len(loot.Messages()))
+	}
+}
+
+func TestFollowSaysWhatTheBrokerLost(t *testing.T) {
+	t.Parallel()
+	s := eventstest.RunServer(t)
+	c, _ := newClient(t, s)
+	want := newFeed(t, s).revoke(t, 5)
+	all := take(t, c, client.Beginning, 5)
+	if err := kept(t, s).DeleteMsg(t.Context(), uint64(all[2].Cursor)); err != nil {
+		t.Fatal(err)
+	}
+	var got []client.Delivery
+	var lost *client.LostError
+	for d, err := range c.Follow(t.Context(), client.Beginning) {
+		if err == nil {
+			got = append(got, d)
+		} else if !errors.As(err, &lost) {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(ids(got), want[:2]) || lost == nil || *lost != (client.LostError{From: all[1].Cursor, To: all[2].Cursor}) {
+		t.Fatalf("got %v, then %+v", ids(got), lost)
+	}
+	if list := ids(take(t, c, lost.To, 2)); !slices.Equal(list, want[3:]) {
+		t.Fatalf("behind the loss: got %v, want %v", list, want[3:])
+	}
+}
+
 // short has EVENTS forget after a moment.
 func short() eventstest.Option {
 	return eventstest.Topology(topology.Options{EventsMaxAge: time.Second})

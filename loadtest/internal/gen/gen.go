@@ -7,8 +7,9 @@
 // Invariants:
 //
 //   - When an arrival is due depends on the plan alone, never on the answers.
-//   - Every arrival that came due is handed to the work exactly once, to be done or
-//     to be abandoned. None is left out because there was no time for it.
+//   - Every arrival that came due before the run was over or interrupted is handed to
+//     the work exactly once, to be done or to be abandoned. None is left out because
+//     there was no time for it.
 //   - The same plan gives the same arrivals.
 package gen
 
@@ -56,27 +57,36 @@ type Work interface {
 // or abandoned. When ctx ends first, nothing starts any more, what is under way is
 // waited for, and what was due by then but had not started is abandoned.
 func (p Plan) Run(ctx context.Context, began time.Time, w Work) {
+	p.run(ctx, began, w, newAlarm)
+}
+
+func (p Plan) run(ctx context.Context, began time.Time, w Work, newAlarm func(context.Context) alarm) {
 	s := &schedule{
 		// The second word only keeps this series apart from others of the seed.
 		random: rand.New(rand.NewPCG(p.Seed, 0x6172726976616c73)), //nolint:gosec // repeatable is the point
 		rate:   p.Rate, due: began, end: began.Add(p.Duration),
 	}
 	deadline := s.end.Add(p.Patience)
+	interrupted := make(chan time.Time, 1)
+	disarm := context.AfterFunc(ctx, func() { interrupted <- time.Now() })
 	var workers sync.WaitGroup
 	for range p.Workers {
-		workers.Go(func() { serve(ctx, s, deadline, w) })
+		workers.Go(func() {
+			alarm := newAlarm(ctx)
+			defer alarm.close()
+			serve(ctx, s, deadline, w, alarm)
+		})
 	}
 	workers.Wait()
 	stopped := time.Now()
-	for a, ok := s.next(); ok && a.Due.Before(stopped); a, ok = s.next() {
-		w.Abandon(a, stopped)
+	if !disarm() {
+		stopped = <-interrupted
 	}
+	s.rest(stopped, func(a Arrival) { w.Abandon(a, stopped) })
 }
 
 // serve is one worker.
-func serve(ctx context.Context, s *schedule, deadline time.Time, w Work) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+func serve(ctx context.Context, s *schedule, deadline time.Time, w Work, alarm alarm) {
 	for ctx.Err() == nil {
 		a, ok := s.next()
 		if !ok {
@@ -85,11 +95,9 @@ func serve(ctx context.Context, s *schedule, deadline time.Time, w Work) {
 		now := time.Now()
 		switch {
 		case now.Before(a.Due):
-			timer.Reset(a.Due.Sub(now))
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return // it was not due yet
+			if !alarm.wait(a.Due.Sub(now)) {
+				s.giveBack(a)
+				return
 			}
 		case now.After(deadline):
 			w.Abandon(a, now)
@@ -109,6 +117,7 @@ type schedule struct {
 	n      uint64
 	due    time.Time
 	end    time.Time
+	back   []Arrival
 }
 
 // next gives the next arrival, and false once they are all given.
@@ -123,4 +132,23 @@ func (s *schedule) next() (Arrival, bool) {
 	a := Arrival{N: s.n, Due: s.due}
 	s.n++
 	return a, true
+}
+
+// giveBack takes an arrival that was not waited for.
+func (s *schedule) giveBack(a Arrival) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.back = append(s.back, a)
+}
+
+// rest gives all arrivals that were due by the moment given and that nobody has.
+func (s *schedule) rest(until time.Time, f func(Arrival)) {
+	for _, a := range s.back {
+		if !a.Due.After(until) {
+			f(a)
+		}
+	}
+	for a, ok := s.next(); ok && !a.Due.After(until); a, ok = s.next() {
+		f(a)
+	}
 }

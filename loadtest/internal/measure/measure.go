@@ -30,7 +30,7 @@ const Late = time.Millisecond
 // Failure is why a request got no answer.
 type Failure string
 
-// The failures.
+// The failures: no answer in time; no connection, or nothing on it that could be read.
 const (
 	Timeout    Failure = "timeout"
 	Connection Failure = "connection"

@@ -32,7 +32,7 @@ func (p Progress) Run(ctx context.Context, so func() measure.Summary) {
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	before, at := so(), time.Now()
+	before, at := so(), p.Began.Add(p.WarmUp)
 	for {
 		select {
 		case <-ctx.Done():
@@ -42,9 +42,12 @@ func (p Progress) Run(ctx context.Context, so func() measure.Summary) {
 			return
 		case now := <-ticker.C:
 			after := so()
-			rate := float64(after.Answered-before.Answered) / now.Sub(at).Seconds()
+			if !now.After(at) {
+				p.show(now.Sub(p.Began), 0, after)
+				continue
+			}
+			p.show(now.Sub(p.Began), float64(after.Answered-before.Answered)/now.Sub(at).Seconds(), after)
 			before, at = after, now
-			p.show(now.Sub(p.Began), rate, after)
 		}
 	}
 }

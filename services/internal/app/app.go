@@ -140,6 +140,11 @@ func (a *App) openBroker(context.Context) error {
 		nats.Name("revocast issuer"), nats.UserCredentials(creds), nats.CustomInboxPrefix(topology.Issuer.InboxPrefix()),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
 		nats.ReconnectJitter(200*time.Millisecond, time.Second),
+		// Refused twice is not for ever: somebody may be mending the accounts.
+		nats.IgnoreAuthErrorAbort(),
+		// What could not be sent is not sent later: its caller was told that it
+		// did not happen, or knows that it may ask again.
+		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { a.log.Warn("broker disconnected", zap.Error(err)) }),
 		nats.ReconnectHandler(func(*nats.Conn) { a.log.Info("broker connected again") }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { a.log.Error("broker reports", zap.Error(err)) }),
@@ -250,7 +255,8 @@ func (a *App) Run(ctx context.Context) error {
 			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
 			defer cancel()
 			if err := s.Shutdown(drain); err != nil {
-				return fmt.Errorf("draining %s: %w", s.name, err)
+				// A client that never ends its request is no fault of ours.
+				a.log.Warn("requests were cut off", zap.String("for", s.name), zap.Error(err), zap.NamedError("closing", s.Close()))
 			}
 			return nil
 		})

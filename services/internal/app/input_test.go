@@ -181,7 +181,7 @@ func (p pair) badRefreshTokensAreRefused(t *testing.T) {
 		"x", "..", mine.Refresh + ".", mine.Refresh + "A", mine.Refresh + "=", " " + mine.Refresh, mine.Refresh + "\n",
 		part[0] + "." + part[1], part[0] + "." + part[1] + ".", part[1] + "." + part[0] + "." + part[2],
 		strings.Repeat("A", 4096), strings.ToUpper(mine.Refresh),
-		flipped(len(part[0]) + 5), flipped(len(part[0]) + 30), flipped(len(part[0] + part[1]) + 4), flipped(1),
+		flipped(len(part[0]) + 5), flipped(len(part[0]) + 30), flipped(len(part[0]+part[1]) + 4), flipped(1),
 	}
 	for i, token := range bad {
 		before := p.journal(t)

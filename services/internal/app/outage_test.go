@@ -121,7 +121,7 @@ func TestBrokerThatRefusesCredentials(t *testing.T) {
 	other.Start()
 	// Twice is what the client library takes for final.
 	eventually(t, func() error {
-		if n := strings.Count(i.log.String(), "Authorization Violation"); n < 3 {
+		if n := strings.Count(i.log.String(), "authorization violation"); n < 2 {
 			return fmt.Errorf("refused %d times", n)
 		}
 		return nil

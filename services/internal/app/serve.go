@@ -190,26 +190,54 @@ func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter 
 // operatorToken reads the first operator's token, after making it if there is
 // none. Only its hash is kept.
 func operatorToken(path string) (adminapi.Operator, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return adminapi.Operator{}, fmt.Errorf("making the operator token: %w", err)
+	none := adminapi.Operator{}
+	if err := makeToken(path); err != nil {
+		return none, fmt.Errorf("making the operator token: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the file
-	if err == nil {
-		secret := make([]byte, 32)
-		_, _ = rand.Read(secret) // never fails (crypto/rand)
-		_, err = f.WriteString(base64.RawURLEncoding.EncodeToString(secret) + "\n")
-		err = errors.Join(err, f.Sync(), f.Close())
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return adminapi.Operator{}, fmt.Errorf("making the operator token: %w", err)
-	}
-	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	info, err := os.Stat(path)
 	if err != nil {
-		return adminapi.Operator{}, fmt.Errorf("reading the operator token: %w", err)
+		return none, fmt.Errorf("reading the operator token: %w", err)
+	}
+	if mode := info.Mode(); !mode.IsRegular() || mode.Perm()&0o077 != 0 || info.Size() > maxOperatorToken {
+		return none, fmt.Errorf("reading the operator token: %s, %s of %d bytes: want a small file that only its owner can read; "+
+			"take the others' access away (chmod go=) and consider the token read", path, mode, info.Size())
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return none, fmt.Errorf("reading the operator token: %w", err)
 	}
 	text := strings.TrimSpace(string(content))
 	if b, err := base64.RawURLEncoding.DecodeString(text); err != nil || len(b) < 16 {
-		return adminapi.Operator{}, fmt.Errorf("reading the operator token: %s does not hold 128 bits or more in base64url; remove it to have a new one made", path)
+		return none, fmt.Errorf("reading the operator token: %s does not hold 128 bits or more in base64url; remove it to have a new one made", path)
 	}
 	return adminapi.Operator{Name: "admin", TokenHash: sha256.Sum256([]byte(text))}, nil
+}
+
+const maxOperatorToken = 1024
+
+// makeToken makes the file unless it exists. Issuers that share it may try at once:
+// it appears whole, and once.
+func makeToken(path string) (err error) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".new-token-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // never fails (crypto/rand)
+	_, err = f.WriteString(base64.RawURLEncoding.EncodeToString(secret) + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil // another issuer was first
 }

@@ -48,14 +48,34 @@ func Start(cfg Config, authority *natsauth.Authority, log *zap.Logger) (*Broker,
 	if err != nil {
 		return nil, fmt.Errorf("creating the broker: %w", err)
 	}
-	s.SetLoggerV2(logger{log.Named("broker").Sugar()}, false, false, false)
+	fatal := make(chan string, 1)
+	s.SetLoggerV2(logger{log.Named("broker").Sugar(), fatal}, false, false, false)
 	s.Start()
 	b := &Broker{server: s}
-	if !s.ReadyForConnections(readyWithin) || !s.JetStreamEnabled() {
+	if err := b.await(fatal); err != nil {
 		b.Stop()
-		return nil, fmt.Errorf("broker on %s did not get ready; is the address taken, or %s not writable?", cfg.Listen, cfg.Dir)
+		return nil, fmt.Errorf("starting the broker on %s, stored in %s: %w", cfg.Listen, cfg.Dir, err)
 	}
 	return b, nil
+}
+
+// await waits until the server accepts connections or gives up on something. It
+// would have ended the process for that, and so goes on as if it had started.
+func (b *Broker) await(fatal <-chan string) error {
+	for deadline := time.Now().Add(readyWithin); ; {
+		ready := b.server.ReadyForConnections(100 * time.Millisecond)
+		select {
+		case why := <-fatal:
+			return errors.New(why)
+		default:
+		}
+		if ready && b.server.JetStreamEnabled() {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not ready within %s", readyWithin)
+		}
+	}
 }
 
 func (c Config) options(authority *natsauth.Authority) (*server.Options, error) {
@@ -105,11 +125,22 @@ func (b *Broker) Stop() {
 
 // logger hands the server's log on. The server never prints credentials, and its
 // notices of every start are of interest only to those who look for them.
-type logger struct{ log *zap.SugaredLogger }
+type logger struct {
+	log   *zap.SugaredLogger
+	fatal chan<- string
+}
 
 func (l logger) Noticef(format string, v ...any) { l.log.Debugf(format, v...) }
 func (l logger) Warnf(format string, v ...any)   { l.log.Warnf(format, v...) }
 func (l logger) Errorf(format string, v ...any)  { l.log.Errorf(format, v...) }
-func (l logger) Fatalf(format string, v ...any)  { l.log.Errorf(format, v...) }
 func (l logger) Debugf(string, ...any)           {}
 func (l logger) Tracef(string, ...any)           {}
+
+// Fatalf keeps the first reason for whoever starts the server, who reports it.
+func (l logger) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, v...):
+	default:
+		l.log.Errorf(format, v...)
+	}
+}

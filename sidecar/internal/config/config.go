@@ -83,8 +83,11 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 		kong.Configuration(yamlFile),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
-			{Key: "listen", Title: "Listeners:"}, {Key: "feed", Title: "Feed:"}, {Key: "tokens", Title: "Tokens:"},
-			{Key: "stale", Title: "When the view is stale:"}, {Key: "logging", Title: "Logging:"},
+			{Key: "listen", Title: "Listeners:"},
+			{Key: "feed", Title: "Feed:"},
+			{Key: "tokens", Title: "Tokens:"},
+			{Key: "stale", Title: "When the view is stale:"},
+			{Key: "logging", Title: "Logging:"},
 		}),
 		kong.Writers(stdout, stderr), kong.Exit(exit),
 	)
@@ -98,7 +101,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 }
 
 // Policy is what the gate decides by.
-func (c Config) Policy() (gate.Policy, error) {
+func (c *Config) Policy() (gate.Policy, error) {
 	whenStale, err := gate.ParseWhenStale(c.WhenStale)
 	return gate.Policy{
 		StaleAfter: c.StaleAfter, WhenStale: whenStale, StaleLimit: c.StaleLimit, Scopes: c.RequireScope, Shadow: !c.Enforce,
@@ -175,7 +178,7 @@ func printable(name string) string {
 
 // readRoot reads an Ed25519 public key in PEM (RFC 8410).
 func readRoot(path string) (ed25519.PublicKey, error) {
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +257,7 @@ func (r resolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 }
 
 // Logger makes the process's logger, on standard error.
-func (c Config) Logger() (*zap.Logger, error) {
+func (c *Config) Logger() (*zap.Logger, error) {
 	level, err := zap.ParseAtomicLevel(c.LogLevel)
 	if err != nil {
 		return nil, fmt.Errorf("making the logger: %w", err)

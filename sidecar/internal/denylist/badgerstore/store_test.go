@@ -1,8 +1,14 @@
 package badgerstore_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/denylist/badgerstore"
 	"github.com/revocast/revocast/sidecar/internal/denylist/denylisttest"
@@ -24,4 +30,188 @@ func open(t testing.TB, dir string) *badgerstore.Store {
 
 func TestStore(t *testing.T) {
 	denylisttest.Run(t, func(t testing.TB) denylist.Store { return open(t, t.TempDir()) })
+}
+
+func find(s denylist.Store, i int) (int, error) {
+	r := session(i)
+	found, err := s.Find(r.Kind, r.Issuer, r.Target)
+	return len(found), err
+}
+
+func apply(s denylist.Store, i int) error {
+	return s.Apply(denylist.Batch{Entries: []events.Revocation{session(i)}, Cursor: denylist.Cursor{Epoch: "e", Sequence: uint64(i) + 1}})
+}
+
+func TestOneProcessOnly(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if _, err := badgerstore.Open(badgerstore.Config{Dir: dir}); !errors.Is(err, badgerstore.ErrInUse) {
+		t.Errorf("opened twice: %v", err)
+	}
+	if err := apply(s, 0); err != nil {
+		t.Errorf("the first one's store: %v", err)
+	}
+}
+
+func TestRefusesToOpen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, cfg := range map[string]badgerstore.Config{
+		"no directory":  {},
+		"a file":        {Dir: file},
+		"below a file":  {Dir: filepath.Join(file, "store")},
+		"no room":       {Dir: t.TempDir(), MinFree: 1 << 62},
+		"no room, full": {Dir: dirWith(t, 10), MinFree: 1 << 62},
+	} {
+		if s, err := badgerstore.Open(cfg); err == nil {
+			t.Errorf("%s: opened, %v", name, s.Close())
+		}
+	}
+}
+
+// dirWith gives a directory with a store of n sessions.
+func dirWith(t *testing.T, n int) string {
+	t.Helper()
+	dir := t.TempDir()
+	s := open(t, dir)
+	fill(t, s, 0, n)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestOtherFormatBeginsAnew(t *testing.T) {
+	dir := dirWith(t, 10)
+	manifest := filepath.Join(dir, "badger", "MANIFEST")
+	b, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[5]++ // the external magic version
+	if err := os.WriteFile(manifest, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	if got := denylisttest.Read(t, s); s.Damage() == nil || len(got.Entries) > 0 || got.Cursor != (denylist.Cursor{}) {
+		t.Errorf("damage %v, %d entries, cursor %+v", s.Damage(), len(got.Entries), got.Cursor)
+	}
+}
+
+// A record that cannot be read is an error and not the end of a list.
+func TestMalformedRecord(t *testing.T) {
+	s := open(t, t.TempDir())
+	fill(t, s, 0, 10)
+	// Beside session 3: its tag, kind and packed names, and then nonsense.
+	key := append([]byte{2, byte(events.KindSession), 19}, "https://id.example"...)
+	key = append(key, 0, 0x01, 0x98, 0xf3, 0xa2, 0x7c, 0x1e, 0x7b, 0x3d, 0x9a, 0x4f, 0, 0, 0, 0, 0, 3, 'x')
+	if err := s.Put(key, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := find(s, 3); err == nil {
+		t.Errorf("found %d", n)
+	}
+	if n, err := find(s, 4); err != nil || n != 1 {
+		t.Errorf("its neighbour: found %d, %v", n, err)
+	}
+	failed := false
+	for _, err := range s.Load() {
+		failed = failed || err != nil
+	}
+	if !failed {
+		t.Error("loaded it")
+	}
+	if err := s.Expire(t.Context(), denylisttest.Now()); err == nil {
+		t.Error("expired it")
+	}
+}
+
+func TestClosed(t *testing.T) {
+	s := open(t, t.TempDir())
+	fill(t, s, 0, 10)
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := find(s, 3); err == nil {
+		t.Errorf("found %d", n)
+	}
+	if apply(s, 11) == nil || s.Expire(t.Context(), denylisttest.Now()) == nil {
+		t.Error("still takes writes")
+	}
+	for b, err := range s.Load() {
+		if err == nil {
+			t.Errorf("loaded %+v", b)
+		}
+	}
+}
+
+// A write that fails leaves what was written before, and the next one succeeds.
+func TestFailedWrite(t *testing.T) {
+	s := open(t, t.TempDir())
+	fill(t, s, 0, 10)
+	if err := s.Break(); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(s, 10); err == nil {
+		t.Fatal("a broken store took a write")
+	}
+	if n, err := find(s, 3); err == nil {
+		t.Errorf("a broken store found %d", n)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for apply(s, 10) != nil { // Badger may still be closing
+		if time.Now().After(deadline) {
+			t.Fatal("the store stays broken")
+		}
+	}
+	if n := wantWhole(t, s); n != 11 {
+		t.Errorf("cursor %d", n)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	s := open(t, t.TempDir())
+	fill(t, s, 0, 10)
+	s.FillDisk(true)
+	if err := apply(s, 10); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a full disk: %v", err)
+	}
+	if n, err := find(s, 3); err != nil || n != 1 {
+		t.Errorf("found %d, %v", n, err)
+	}
+	s.FillDisk(false)
+	if err := apply(s, 10); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	if n := wantWhole(t, s); n != 11 {
+		t.Errorf("cursor %d", n)
+	}
+}
+
+func TestExpireGivesSpaceBack(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	large := func(i int) events.Revocation { // fewer, for the same size
+		r := session(i)
+		r.Target += string(make([]byte, 1000))
+		return r
+	}
+	fillWith(t, s, 0, 50_000, large)
+	kept := session(100_000)
+	kept.Until = time.Time{}
+	denylisttest.Apply(t, s, denylist.Batch{Entries: []events.Revocation{kept}})
+	before := diskBytes(t, dir)
+	if err := s.Expire(t.Context(), denylisttest.Now().Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if after := diskBytes(t, dir); after > before/2 {
+		t.Errorf("%d bytes before, %d after all but one had expired", before, after)
+	}
+	if got := denylisttest.Read(t, s); len(got.Entries) != 1 || got.Cursor.Sequence != 50_000 {
+		t.Errorf("%d entries are left, cursor %+v", len(got.Entries), got.Cursor)
+	}
 }

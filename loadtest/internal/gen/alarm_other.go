@@ -1,0 +1,7 @@
+//go:build !linux
+
+package gen
+
+import "context"
+
+func newAlarm(ctx context.Context) alarm { return newTimerAlarm(ctx) }
