@@ -111,7 +111,7 @@ func (c *Cluster) Heal(i int) { c.setCut(i, false) }
 func (c *Cluster) setCut(i int, cut bool) {
 	for ends, k := range c.links {
 		if ends[0] == i || ends[1] == i {
-			k.setCut(cut)
+			k.set(cut, false)
 		}
 	}
 }

@@ -5,9 +5,38 @@ import (
 	"io"
 	"net"
 	"sync"
+	"testing"
 )
 
-// link carries the route from one node to another and can be cut: what is sent
+// Proxy stands between clients and a server and loses what the test wants lost. Its
+// methods are for the test's goroutine.
+type Proxy struct{ link *link }
+
+// RunProxy puts a proxy in front of the server, until the test ends.
+func RunProxy(t *testing.T, s *Server) *Proxy {
+	t.Helper()
+	k, err := newLink(t.Context(), s.clientAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.close)
+	return &Proxy{link: k}
+}
+
+// URL is where clients connect.
+func (p *Proxy) URL() string { return "nats://" + p.link.addr() }
+
+// HoldAnswers holds back what the server says. What clients say still arrives.
+func (p *Proxy) HoldAnswers() { p.link.set(false, true) }
+
+// Lose ends the connections of the moment, with what was held back, and lets new
+// ones pass.
+func (p *Proxy) Lose() {
+	p.link.drop()
+	p.link.set(false, false)
+}
+
+// link carries the connections from one side to another and can be cut: what is sent
 // while it is cut is held back, as on a network that drops every packet, and
 // neither side is told.
 type link struct {
@@ -15,11 +44,12 @@ type link struct {
 	target   func() string
 	work     sync.WaitGroup
 
-	mu     sync.Mutex
-	open   *sync.Cond
-	cut    bool
-	closed bool
-	conns  []net.Conn
+	mu   sync.Mutex
+	open *sync.Cond
+	// cut holds back everything, mute what the target says.
+	cut, mute bool
+	closed    bool
+	conns     []net.Conn
 }
 
 func newLink(ctx context.Context, target func() string) (*link, error) {
@@ -35,18 +65,19 @@ func newLink(ctx context.Context, target func() string) (*link, error) {
 
 func (k *link) addr() string { return k.listener.Addr().String() }
 
-func (k *link) setCut(cut bool) {
+func (k *link) set(cut, mute bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.cut = cut
+	k.cut, k.mute = cut, mute
 	k.open.Broadcast()
 }
 
-// wait holds the caller while the link is cut; false means that it is closed.
-func (k *link) wait() bool {
+// wait holds the caller, who carries what the target says or else what is said to
+// it, while the link is cut; false means that it is closed.
+func (k *link) wait(answer bool) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for k.cut && !k.closed {
+	for (k.cut || answer && k.mute) && !k.closed {
 		k.open.Wait()
 	}
 	return !k.closed
@@ -75,7 +106,7 @@ func (k *link) accept(ctx context.Context) {
 
 func (k *link) carry(ctx context.Context, from net.Conn) {
 	defer shut(from)
-	if !k.keep(from) || !k.wait() {
+	if !k.keep(from) || !k.wait(false) {
 		return
 	}
 	to, err := new(net.Dialer).DialContext(ctx, "tcp", k.target())
@@ -87,19 +118,19 @@ func (k *link) carry(ctx context.Context, from net.Conn) {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { k.copy(to, from) })
-	both.Go(func() { k.copy(from, to) })
+	both.Go(func() { k.copy(to, from, false) })
+	both.Go(func() { k.copy(from, to, true) })
 	both.Wait()
 }
 
 // copy moves bytes until either side ends, and then ends both.
-func (k *link) copy(to, from net.Conn) {
+func (k *link) copy(to, from net.Conn, answer bool) {
 	defer shut(to)
 	defer shut(from)
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if err != nil || !k.wait() {
+		if err != nil || !k.wait(answer) {
 			return
 		}
 		if _, err := to.Write(buf[:n]); err != nil {

@@ -159,7 +159,9 @@ func (s *Server) Stop() {
 }
 
 // URL is where clients connect; it stays the same over restarts.
-func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.options.Port) }
+func (s *Server) URL() string { return "nats://" + s.clientAddr() }
+
+func (s *Server) clientAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.options.Port) }
 
 // Kill ends the server as kill -9 would: what it does on its way out never
 // reaches the disk that [Server.Start] will find.

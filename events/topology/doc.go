@@ -3,18 +3,21 @@
 // it speaks to a broker; package provision creates the streams, package natsauth
 // turns roles into credentials, and anyone else can write it out as files.
 //
-//	producer              stream                      reader
-//	issuers  ──────────▶  JOURNAL ──┐ sourced ──────▶ issuers
-//	the server ▶ PULSE ─┐           ├──▶ AUDIT ─────▶ finisher, operators
-//	issuers,  ──────────▶ FEED ─────┤ direct get, live.> ▶ sidecars
-//	operators                       └──▶ EVENTS ────▶ subscribers
+//	writers                stream                     readers
+//	issuers ─────────────▶ JOURNAL ─┬───────────────▶ issuers
+//	                                ├─▶ AUDIT ──────▶ finisher, operators
+//	issuers, operators ─▶┐          │
+//	                     ├▶ FEED ───┼─ live.> ──────▶ sidecars, operators
+//	the server ─▶ PULSE ─┘          └─▶ EVENTS ─────▶ subscribers
+//
+// EVENTS lies in an account of its own, the vault; the others in the issuers'.
 //
 // Invariants:
 //
-//   - Each role has an account of its own, and an account shares single subjects,
-//     never a wildcard over another role's streams (INV-8). Permissions inside an
-//     account only narrow further: JetStream does not check them on reply and
-//     deliver subjects, accounts it cannot leave.
+//   - Each role has an account of its own, and accounts share single subjects
+//     (INV-8). Permissions inside an account only narrow further: JetStream does
+//     not check them on reply and deliver subjects, but it cannot leave an account
+//     that way. So nobody but issuers is in an account that holds streams.
 //   - No stream that anyone but an issuer can write to accepts roll-ups or
 //     schedules. NATS turns roll-ups on wherever it allows schedules, and one
 //     roll-up erases every revocation before it; so the heartbeat is scheduled in

@@ -1,3 +1,6 @@
+// Package clienttest holds the tests of package client and of its example service
+// that need a real broker. They are apart from it because module events must not
+// depend on one.
 package clienttest
 
 import (

@@ -36,7 +36,7 @@ type verifyCommand struct {
 	SLO         []measure.Objective `group:"load" name:"slo" placeholder:"LIMIT" help:"Exit with 1 unless kept, such as p99<5ms, max<1s, mean<2ms, errors<0.1%; repeatable. Without one on errors there must be none."`
 }
 
-func (verifyCommand) Help() string {
+func (*verifyCommand) Help() string {
 	return `Of each request three times are kept: latency from the moment it was due, service time from the moment it was sent, and the delay between the two. A delay because no connection was free is the target's doing, or of too few --connections; any other delay is this program's own, and the result says so.
 
 Examples:

@@ -219,4 +219,6 @@ func (t Times) MarshalJSON() ([]byte, error) {
 }
 
 // Milliseconds is a duration as a number of milliseconds, to the microsecond.
-func Milliseconds(d time.Duration) float64 { return float64(d.Round(time.Microsecond).Microseconds()) / 1000 }
+func Milliseconds(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond).Microseconds()) / 1000
+}

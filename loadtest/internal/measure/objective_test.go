@@ -50,7 +50,7 @@ func TestNothingMeasuredKeepsNothing(t *testing.T) {
 	empty := measure.New(noon, 200).Summary()
 	refused := measure.New(noon, 200)
 	refused.Record(failed(measure.Connection, 0, 0))
-	for _, text := range []string{"p99<1h", "max<1h", "mean<1h"} {
+	for _, text := range []string{"p99<1m", "max<1m", "mean<1m"} {
 		for _, s := range []measure.Summary{empty, refused.Summary()} {
 			if v := objective(t, text).Judge(s); v.Kept {
 				t.Errorf("%s kept by nothing: %+v", text, v)
@@ -71,7 +71,7 @@ func TestNothingMeasuredKeepsNothing(t *testing.T) {
 func TestObjectivesThatAreNone(t *testing.T) {
 	for _, text := range []string{
 		"", "p99", "p99<", "p99<5", "p99<-5ms", "p99<0s", "p99>5ms", "p0<5ms", "p100<5ms", "pNaN<5ms", "p<5ms", "99<5ms",
-		"p99<<5ms", "P99<5ms", "max<5%", "errors<5ms", "errors<0.1", "errors<0%", "errors<-1%", "errors<101%", "errors<NaN%", "latency<5ms",
+		"p99<<5ms", "P99<5ms", "max<5%", "errors<5ms", "errors<0.1", "errors<0%", "errors<-1%", "errors<101%", "errors<NaN%", "latency<5ms", "max<2m",
 	} {
 		var o measure.Objective
 		if err := o.UnmarshalText([]byte(text)); err == nil {

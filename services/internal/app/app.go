@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -122,14 +123,18 @@ func (a *App) openKeys(context.Context) (err error) {
 func (a *App) openBroker(context.Context) error {
 	url, creds := a.cfg.NATSURL, a.cfg.NATSCreds
 	if url == "" {
-		authority, err := natsauth.LoadOrCreate(filepath.Join(a.cfg.KeysDir, "broker"), a.topology())
+		streams, keys := filepath.Join(a.cfg.DataDir, "broker"), filepath.Join(a.cfg.KeysDir, "broker")
+		if exists(streams) && !exists(keys) {
+			return fmt.Errorf("%s holds streams, but %s is gone: restore the keys they belong to, or remove both to start afresh", streams, keys)
+		}
+		authority, err := natsauth.LoadOrCreate(keys, a.topology())
 		if err != nil {
 			return fmt.Errorf("opening the broker's keys: %w", err)
 		}
 		if err := authority.WriteCredentials(a.cfg.CredsDir); err != nil {
 			return fmt.Errorf("writing the broker's credentials: %w", err)
 		}
-		b, err := broker.Start(broker.Config{Listen: a.cfg.NATSListen, Dir: filepath.Join(a.cfg.DataDir, "broker")}, authority, a.log)
+		b, err := broker.Start(broker.Config{Listen: a.cfg.NATSListen, Dir: streams}, authority, a.log)
 		if err != nil {
 			return err
 		}
@@ -242,6 +247,7 @@ func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.finisher.Run(ctx) })
 	group.Go(func() error { return a.readiness(ctx) })
+	group.Go(func() error { return a.standIn(ctx) })
 	for _, s := range servers {
 		group.Go(func() error {
 			a.log.Info("listening", zap.String("for", s.name), zap.String("address", s.listener.Addr().String()))
@@ -272,6 +278,11 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listening on %s: %w", address, err)
 	}
 	return l, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // sleep reports whether it slept to the end.

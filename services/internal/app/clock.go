@@ -60,13 +60,31 @@ func (c *clock) check(now time.Time) error {
 	return nil
 }
 
-// readiness keeps finding out whether this issuer may be sent requests, and says
-// so when it changes.
-func (a *App) readiness(ctx context.Context) error {
+// standIn beats for the server while it is silent (ADR-0009).
+func (a *App) standIn(ctx context.Context) error {
 	for {
-		check, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := errors.Join(a.realm.Ready(check), a.clock.check(time.Now()))
-		cancel()
+		err := a.realm.StandIn(ctx)
+		if !sleep(ctx, time.Second) {
+			return nil
+		}
+		a.log.Warn("listening to the heartbeat again", zap.Error(err))
+	}
+}
+
+// readiness keeps finding out whether this issuer may be sent requests, and says
+// so when it changes. The first time every stream must really run; later the
+// heartbeat and the clock decide, since a fail-over may leave AUDIT behind for a
+// minute in which requests can be served all the same.
+func (a *App) readiness(ctx context.Context) error {
+	running := false
+	for {
+		err := a.clock.check(time.Now())
+		if !running {
+			check, cancel := context.WithTimeout(ctx, 5*time.Second)
+			err = errors.Join(a.realm.Ready(check), err)
+			cancel()
+			running = err == nil
+		}
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // what a cancelled check says is nothing
 		}

@@ -39,7 +39,9 @@ type Journal struct {
 	stream string
 }
 
-// NewJournal uses a connection that the caller owns and closes.
+// NewJournal uses a connection that the caller owns and closes. It should send
+// nothing late (nats.ReconnectBufSize(-1)): what a caller was told is unavailable
+// would otherwise happen when the broker returns.
 func NewJournal(conn *nats.Conn, stream string) (*Journal, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
@@ -92,10 +94,14 @@ func (j *Journal) message(a events.Append) (*nats.Msg, error) {
 	return m, nil
 }
 
+// longestTTL is more than anything here needs. The server adds a TTL to a time in
+// nanoseconds: what lasts beyond the year 2262 overflows, and is gone at once.
+const longestTTL = 100 * 366 * 24 * time.Hour
+
 // setTTL rounds up to the seconds that the server counts in.
 func setTTL(m *nats.Msg, ttl time.Duration) {
 	if ttl > 0 {
-		m.Header.Set(jetstream.MsgTTLHeader, fmt.Sprintf("%ds", (ttl+time.Second-1)/time.Second))
+		m.Header.Set(jetstream.MsgTTLHeader, fmt.Sprintf("%ds", (min(ttl, longestTTL)+time.Second-1)/time.Second))
 	}
 }
 
@@ -110,10 +116,10 @@ func publish(ctx context.Context, js jetstream.JetStream, msg *nats.Msg) (uint64
 		if err == nil {
 			return ack.Sequence, nil
 		}
-		if !worthRepeating(err) {
+		if wrongLastSequence(err) {
 			return 0, err
 		}
-		if pause(ctx) != nil {
+		if !worthRepeating(err) || pause(ctx) != nil {
 			return 0, fmt.Errorf("%w: %w", events.ErrUnavailable, err)
 		}
 	}
@@ -138,33 +144,36 @@ func wrongLastSequence(err error) bool {
 }
 
 // resolve tells a conflict with somebody else from one with ourselves: a publish
-// whose answer was lost and that was sent again fails its own expectation.
+// whose answer was lost and that was sent again fails its own expectation. If it
+// happened, it is what came first on the subject after what it expected, whatever
+// may have followed since. Only a roll-up may have removed it; then it is a conflict
+// with that.
 func (j *Journal) resolve(ctx context.Context, a events.Append) (uint64, error) {
-	last, err := j.leaderLast(ctx, a.Subject)
+	next, err := j.leaderNext(ctx, a.Subject, a.After)
 	if err != nil {
 		return 0, err
 	}
-	if last != nil && last.Envelope.ID == a.Envelope.ID {
-		return last.Position.Sequence, nil
+	if next != nil && next.Envelope.ID == a.Envelope.ID {
+		return next.Position.Sequence, nil
 	}
 	return 0, events.ErrConflict
 }
 
-// leaderLast reads the last message of a subject from the stream's leader, which
-// a direct get would not; nil if there is none.
-func (j *Journal) leaderLast(ctx context.Context, subject string) (*events.Record, error) {
+// leaderNext reads the first message of a subject beyond a sequence from the stream's
+// leader, which a direct get would not; nil if there is none.
+func (j *Journal) leaderNext(ctx context.Context, subject string, after uint64) (*events.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, giveUpAfter)
 	defer cancel()
-	request, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	request, err := json.Marshal(map[string]any{"seq": after + 1, "next_by_subj": subject})
 	if err != nil {
 		return nil, err
 	}
 	for {
-		last, err := j.askLeader(ctx, request)
-		if err == nil || !worthRepeating(err) {
-			return last, err
+		next, err := j.askLeader(ctx, request)
+		if err == nil {
+			return next, nil
 		}
-		if pause(ctx) != nil {
+		if !worthRepeating(err) || pause(ctx) != nil {
 			return nil, fmt.Errorf("%w: %w", events.ErrUnavailable, err)
 		}
 	}

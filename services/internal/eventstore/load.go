@@ -44,7 +44,7 @@ func (j *Journal) Load(ctx context.Context, atLeast events.Position, subjects ..
 		if errors.Is(err, events.ErrTooMany) || errors.Is(err, codec.ErrMalformed) || errors.Is(err, codec.ErrInvalid) {
 			return nil, fmt.Errorf("loading %v: %w", subjects, err)
 		}
-		if pause(ctx) != nil {
+		if errors.Is(err, nats.ErrConnectionClosed) || pause(ctx) != nil {
 			return nil, fmt.Errorf("loading %v: %w: %w", subjects, events.ErrUnavailable, err)
 		}
 	}

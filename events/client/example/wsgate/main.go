@@ -6,6 +6,11 @@
 //	                          ▲
 //	                          └── client.Subscribe ── broker    who no longer may?
 //
+// Beside the development stack, with an access token of one of its users:
+//
+//	go run ./client/example/wsgate -nats-creds DIR/creds/subscriber.creds -durable gate-1
+//	websocat -H "Authorization: Bearer $TOKEN" ws://127.0.0.1:8095/ws
+//
 // A sidecar answers for one request. For a connection that stays open somebody has
 // to act when the answer changes: here the events do.
 //
@@ -67,7 +72,7 @@ func main() {
 func parse(args []string) (config, error) {
 	var c config
 	f := flag.NewFlagSet("wsgate", flag.ContinueOnError)
-	f.StringVar(&c.listen, "listen", "127.0.0.1:8090", "where WebSockets connect, path /ws")
+	f.StringVar(&c.listen, "listen", "127.0.0.1:8095", "where WebSockets connect, path /ws")
 	f.StringVar(&c.auth, "auth", "http://127.0.0.1:9470/auth", "the sidecar's forward-auth URL")
 	f.StringVar(&c.natsURL, "nats-url", "nats://127.0.0.1:4222", "the broker")
 	f.StringVar(&c.creds, "nats-creds", "", "a subscriber's credentials file (required)")

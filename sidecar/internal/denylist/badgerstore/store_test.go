@@ -197,10 +197,10 @@ func TestExpireGivesSpaceBack(t *testing.T) {
 	s := open(t, dir)
 	large := func(i int) events.Revocation { // fewer, for the same size
 		r := session(i)
-		r.Target += string(make([]byte, 1000))
+		r.Target += string(make([]byte, 2000))
 		return r
 	}
-	fillWith(t, s, 0, 50_000, large)
+	fillWith(t, s, 0, 20_000, large)
 	kept := session(100_000)
 	kept.Until = time.Time{}
 	denylisttest.Apply(t, s, denylist.Batch{Entries: []events.Revocation{kept}})
@@ -211,7 +211,7 @@ func TestExpireGivesSpaceBack(t *testing.T) {
 	if after := diskBytes(t, dir); after > before/2 {
 		t.Errorf("%d bytes before, %d after all but one had expired", before, after)
 	}
-	if got := denylisttest.Read(t, s); len(got.Entries) != 1 || got.Cursor.Sequence != 50_000 {
+	if got := denylisttest.Read(t, s); len(got.Entries) != 1 || got.Cursor.Sequence != 20_000 {
 		t.Errorf("%d entries are left, cursor %+v", len(got.Entries), got.Cursor)
 	}
 }

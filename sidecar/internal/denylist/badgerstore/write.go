@@ -156,7 +156,7 @@ func deleteAll(db *badger.DB, keys [][]byte) error {
 
 // reclaimAfter is how many deleted keys at least are worth reclaiming. More than are
 // left must have been deleted as well, so that no more is written than was before.
-const reclaimAfter = 50_000
+const reclaimAfter = 20_000
 
 // reclaim merges the tables into one level, which alone gives back the space of
 // what was deleted. If that fails there is only more left to do the next time.
