@@ -164,7 +164,7 @@ func (s *Server) URL() string { return "nats://" + s.clientAddr() }
 func (s *Server) clientAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.options.Port) }
 
 // Kill ends the server as kill -9 would: what it does on its way out never
-// reaches the disk that [Server.Start] will find.
+// reaches the disk that [Server.Start] will find, which goes with t.
 func (s *Server) Kill(t *testing.T) {
 	t.Helper()
 	left := t.TempDir()

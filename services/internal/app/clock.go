@@ -79,6 +79,9 @@ func (a *App) readiness(ctx context.Context) error {
 	running := false
 	for {
 		err := a.clock.check(time.Now())
+		if !a.conn.IsConnected() {
+			err = errors.Join(errors.New("not connected to the broker"), err)
+		}
 		if !running {
 			check, cancel := context.WithTimeout(ctx, 5*time.Second)
 			err = errors.Join(a.realm.Ready(check), err)

@@ -181,18 +181,29 @@ func (p pair) badRefreshTokensAreRefused(t *testing.T) {
 		"x", "..", mine.Refresh + ".", mine.Refresh + "A", mine.Refresh + "=", " " + mine.Refresh, mine.Refresh + "\n",
 		part[0] + "." + part[1], part[0] + "." + part[1] + ".", part[1] + "." + part[0] + "." + part[2],
 		strings.Repeat("A", 4096), strings.ToUpper(mine.Refresh),
-		flipped(len(part[0]) + 5), flipped(len(part[0]) + 30), flipped(len(part[0]+part[1]) + 4), flipped(1),
+		flipped(len(part[0]) + 5), flipped(len(part[0]) + 30), flipped(len(part[0]+part[1]) + 4),
 	}
 	for i, token := range bad {
-		before := p.journal(t)
-		isInvalidGrant(t, p.b.refresh(t, token, mobile))
-		p.b.postForm(t, "/oauth/revoke", "token", token, "client_id", mobile).want(t, 200)
-		if after := p.journal(t); after != before {
-			t.Errorf("bad token %d made the journal grow from %d to %d", i, before, after)
+		// The finisher compacts what other tests have ended, so growth that comes
+		// from the token shows every time.
+		grew := 0
+		for range 3 {
+			before := p.journal(t)
+			isInvalidGrant(t, p.b.refresh(t, token, mobile))
+			p.b.postForm(t, "/oauth/revoke", "token", token, "client_id", mobile).want(t, 200)
+			if p.journal(t) != before {
+				grew++
+			}
+		}
+		if grew == 3 {
+			t.Errorf("bad token %d makes the journal grow", i)
 		}
 	}
+	// A key this replica does not know may have been made a moment ago: not decided.
+	got := p.b.refresh(t, flipped(1), mobile)
+	isOAuthError(t, "unknown key", got, 503, oauth.TemporarilyUnavailable)
 	isInvalidGrant(t, p.b.refresh(t, flipped(len(mine.Refresh)-3), mobile)) // the last of its two MACs
-	got := p.b.postForm(t, "/oauth/token", "grant_type", "refresh_token", "client_id", mobile)
+	got = p.b.postForm(t, "/oauth/token", "grant_type", "refresh_token", "client_id", mobile)
 	isOAuthError(t, "no refresh token", got, 400, oauth.InvalidRequest)
 	for _, grant := range []string{"password", "authorization_code", "client_credentials", "REFRESH_TOKEN", "urn:x"} {
 		got := p.b.postForm(t, "/oauth/token", "grant_type", grant, "client_id", mobile, "refresh_token", mine.Refresh, "username", alice, "password", alicePassword)

@@ -126,10 +126,10 @@ func TestBrokerThatRefusesCredentials(t *testing.T) {
 		}
 		return nil
 	})
+	i.waitFor(t, 503)
 	other.Shutdown()
 	other.WaitForShutdown()
 	s.Start(t)
-	i.waitFor(t, 503)
 	i.waitFor(t, 200)
 	i.call(t, "GET", "/v1/session", mine.Access).want(t, 200)
 }

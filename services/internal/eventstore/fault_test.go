@@ -82,11 +82,14 @@ type outcome struct {
 	err      error
 }
 
-func appending(t *testing.T, j *eventstore.Journal, a events.Append) <-chan outcome {
+// appending is an append under way, which gives up after a time.
+func appending(t *testing.T, j *eventstore.Journal, a events.Append, within time.Duration) <-chan outcome {
 	t.Helper()
 	done := make(chan outcome, 1)
 	go func() {
-		p, err := j.Append(t.Context(), a)
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		p, err := j.Append(ctx, a)
 		done <- outcome{p, err}
 	}()
 	return done
@@ -126,7 +129,7 @@ func TestLostAcknowledgements(t *testing.T) {
 			place, _ := logsuite.Place()
 			a := logsuite.Write(place, 0)
 			proxy.HoldAnswers()
-			done := appending(t, j, a)
+			done := appending(t, j, a, time.Minute)
 			at := last(t, direct, place, a.Envelope.ID).Position
 			want := meanwhile(t, place, at)
 			select {
@@ -158,7 +161,7 @@ func TestLostConflict(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy.HoldAnswers()
-	done := appending(t, j, logsuite.Write(place, 0))
+	done := appending(t, j, logsuite.Write(place, 0), time.Minute)
 	proxy.Lose()
 	if got := <-done; !errors.Is(got.err, events.ErrConflict) {
 		t.Errorf("got %+v", got)
@@ -177,8 +180,8 @@ func TestBrokerStoppedDuringAppend(t *testing.T) {
 	place, _ := logsuite.Place()
 	a := logsuite.Write(place, 0)
 	s.Stop()
-	if _, err := j.Append(t.Context(), a); !errors.Is(err, events.ErrUnavailable) {
-		t.Fatalf("append gave %v", err)
+	if got := <-appending(t, j, a, 3*time.Second); !errors.Is(got.err, events.ErrUnavailable) {
+		t.Fatalf("append gave %+v", got)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -242,7 +245,7 @@ func TestLongLives(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	// The one that must go proves that the server has looked at the others by then.
 	brief, _ := logsuite.Place()
-	for _, ttl := range []time.Duration{50 * year, 230 * year, 240 * year, 280 * year, math.MaxInt64 - 1, math.MaxInt64} {
+	for _, ttl := range []time.Duration{50 * year, 240 * year, 280 * year, math.MaxInt64} {
 		place, _ := logsuite.Place()
 		a := logsuite.Write(place, 0)
 		a.TTL = ttl

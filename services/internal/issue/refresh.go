@@ -48,6 +48,9 @@ func (s *Service) Refresh(ctx context.Context, r Refresh) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
+	if !token.Plausible(key, s.cfg.Realm) {
+		return Grant{}, fmt.Errorf("%w: not written with this realm's keys", ErrGrant)
+	}
 	f := token.Fields()
 	c := refreshing{
 		Refresh: session.Refresh{

@@ -45,6 +45,11 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 	if own && r.Kind == events.KindSession {
 		return s.revokeSession(ctx, r)
 	}
+	if own && r.Kind == events.KindToken {
+		if standing, ok, err := s.standingToken(ctx, r.Target); ok || err != nil {
+			return Revoked{Revocation: standing}, err
+		}
+	}
 	now := time.Now()
 	n := events.Revocation{
 		ID: events.RevocationID(newID()), Kind: r.Kind, Issuer: r.Issuer, Target: r.Target, Scope: r.Scope,
@@ -80,6 +85,22 @@ func (s *Service) denyThenRecord(ctx context.Context, n events.Revocation, now t
 		return Revoked{}, err
 	}
 	return Revoked{Revocation: n, FeedSequence: sequence}, nil
+}
+
+// standingToken finds a token's revocation that the journal knows already. It was
+// announced before it was recorded, so saying it again would only cost the fleet.
+func (s *Service) standingToken(ctx context.Context, jti string) (events.Revocation, bool, error) {
+	subject := s.cfg.Realm.Cut(events.KindToken, s.keyer.Key(events.KindToken, s.cfg.Issuer, jti))
+	records, err := s.journal.Load(ctx, events.Position{}, subject)
+	if err != nil {
+		return events.Revocation{}, false, err
+	}
+	for _, n := range session.Fold(records).Cuts {
+		if n.Kind == events.KindToken && n.Target == jti && time.Now().Before(n.Until) {
+			return n, true, nil
+		}
+	}
+	return events.Revocation{}, false, nil
 }
 
 // until is when no verifier accepts any more what a revocation at now denies:

@@ -26,7 +26,7 @@ const segmentEntries = 8192
 // packed into records, wide ones are in the wide table as well.
 //
 // A record is: uvarint, how far back the previous record with the same short key
-// is (0 for none); kind; uvarint source; varint expiry; packed id; packed target.
+// is (0 for none); kind; varint source; varint expiry; packed id; packed target.
 type segment struct {
 	records []byte
 	last    map[uint32]uint32 // short key → offset of its last record
@@ -76,7 +76,7 @@ func (q *queue) add(r *events.Revocation, key uint64) {
 	s.last[short] = at
 	b := binary.AppendUvarint(s.records, uint64(back))
 	b = append(b, byte(r.Kind))
-	b = binary.AppendUvarint(b, s.source(r))
+	b = binary.AppendVarint(b, int64(s.source(r)))
 	b = binary.AppendVarint(b, untilSeconds(r.Until))
 	b = compact.Append(b, string(r.ID))
 	s.records = compact.Append(b, r.Target)
@@ -85,15 +85,15 @@ func (q *queue) add(r *events.Revocation, key uint64) {
 }
 
 // source gives the number of r's source. Neighbours nearly always share theirs.
-func (s *segment) source(r *events.Revocation) uint64 {
+func (s *segment) source(r *events.Revocation) int {
 	is := source{r.Issuer, r.Reason, r.By}
 	for i := len(s.sources) - 1; i >= 0 && i >= len(s.sources)-8; i-- {
 		if s.sources[i] == is {
-			return uint64(i)
+			return i
 		}
 	}
 	s.sources = append(s.sources, is)
-	return uint64(len(s.sources) - 1)
+	return len(s.sources) - 1
 }
 
 // finish ends a batch: its lifts follow the entries before them, and whatever
@@ -133,7 +133,7 @@ func (s *segment) read(b []byte) (r events.Revocation, back uint32, rest []byte)
 	distance, n := binary.Uvarint(b)
 	b = b[n:]
 	r.Kind, b = events.Kind(b[0]), b[1:]
-	from, n := binary.Uvarint(b)
+	from, n := binary.Varint(b)
 	b = b[n:]
 	until, n := binary.Varint(b)
 	id, b, _ := compact.Cut(b[n:])

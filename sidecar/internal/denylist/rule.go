@@ -36,6 +36,9 @@ func checkEntry(r *events.Revocation) error {
 	if len(r.Except) > maxName || len(r.Reason) > maxText || len(r.By.Role) > maxText || len(r.By.Name) > maxText {
 		return fmt.Errorf("%w: revocation %.64s is too large", ErrEntry, r.ID)
 	}
+	if r.Scope > events.ScopeAccessTokens {
+		return fmt.Errorf("%w: scope %d", ErrEntry, r.Scope)
+	}
 	return checkName(r.Kind, r.Issuer, r.Target, r.ID)
 }
 

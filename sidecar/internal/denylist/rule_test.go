@@ -120,6 +120,7 @@ func TestNotAnEntry(t *testing.T) {
 		"no target":       func(r *events.Revocation) { r.Target = "" },
 		"a target of all": func(r *events.Revocation) { r.Kind = events.KindAll },
 		"no id":           func(r *events.Revocation) { r.ID = "" },
+		"another scope":   func(r *events.Revocation) { r.Scope = 2 },
 		"long issuer":     func(r *events.Revocation) { r.Issuer = events.Issuer(strings.Repeat("i", maxName+1)) },
 		"long target":     func(r *events.Revocation) { r.Target = strings.Repeat("u", maxName+1) },
 		"long id":         func(r *events.Revocation) { r.ID = events.RevocationID(strings.Repeat("r", maxID+1)) },

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -17,6 +18,13 @@ const million = 1_000_000
 
 func session(i int) events.Revocation {
 	return denylisttest.Session(i, string(denylisttest.RevocationID(i)))
+}
+
+// large gives a session of a kilobyte.
+func large(i int) events.Revocation {
+	r := session(i)
+	r.Reason = events.Reason(strings.Repeat("r", 1000))
+	return r
 }
 
 // fill applies n sessions from the first one on, as the denylist's queue does.

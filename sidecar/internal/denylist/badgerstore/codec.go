@@ -36,17 +36,21 @@ func appendName(b []byte, tag byte, kind events.Kind, issuer events.Issuer, targ
 	return compact.Append(b, target)
 }
 
-// appendLiftKey appends the key of a lift: name and packed revocation id. With the
-// tag of an entry it is what all keys of the entry lifted begin with.
-func appendLiftKey(b []byte, tag byte, l *events.Lift) []byte {
-	return compact.Append(appendName(b, tag, l.Kind, l.Issuer, l.Target), string(l.RevocationID))
+// usual is room enough for an ordinary key or value.
+const usual = 128
+
+// liftKey is the key of a lift: name and packed revocation id. With the tag of an
+// entry it is what all keys of the entry lifted begin with.
+func liftKey(tag byte, l *events.Lift) []byte {
+	b := appendName(make([]byte, 0, usual), tag, l.Kind, l.Issuer, l.Target)
+	return compact.Append(b, string(l.RevocationID))
 }
 
-// appendEntryKey appends the key of an entry: name, packed revocation id, expiry in
-// eight bytes; for wide kinds also shard (2), sequence (8), cut time (8), scope (1)
-// and the excepted session to the end.
-func appendEntryKey(b []byte, r *events.Revocation) []byte {
-	b = appendName(b, tagEntry, r.Kind, r.Issuer, r.Target)
+// entryKey is the key of an entry: name, packed revocation id, expiry in eight
+// bytes; for wide kinds also shard (2), sequence (8), cut time (8), scope (1) and
+// the excepted session to the end.
+func entryKey(r *events.Revocation) []byte {
+	b := appendName(make([]byte, 0, usual), tagEntry, r.Kind, r.Issuer, r.Target)
 	b = compact.Append(b, string(r.ID))
 	b = appendTime(b, r.Until)
 	if !r.Kind.Wide() {
@@ -62,14 +66,14 @@ func appendEntryKey(b []byte, r *events.Revocation) []byte {
 // cutBytes is the size of what wide kinds have more, but for the exception.
 const cutBytes = 2 + 8 + 8 + 1
 
-func appendEntryValue(b []byte, r *events.Revocation) []byte {
-	b = append(b, version)
+func entryValue(r *events.Revocation) []byte {
+	b := append(make([]byte, 0, usual/2), version)
 	b = compact.Append(b, string(r.Reason))
 	b = compact.Append(b, r.By.Role)
 	return compact.Append(b, r.By.Name)
 }
 
-// decodeEntry is the inverse of appendEntryKey and appendEntryValue.
+// decodeEntry is the inverse of entryKey and entryValue.
 func decodeEntry(key, value []byte) (events.Revocation, error) {
 	r, err := decodeEntryKey(key)
 	if err != nil {
@@ -128,8 +132,8 @@ func untilOfEntry(key []byte) (time.Time, error) {
 	return until, nil
 }
 
-func appendLiftValue(b []byte, until time.Time) []byte {
-	return appendTime(append(b, version), until)
+func liftValue(until time.Time) []byte {
+	return appendTime([]byte{version}, until)
 }
 
 func decodeLift(key, value []byte) (events.Lift, error) {
@@ -156,9 +160,9 @@ type mark struct {
 	cursor denylist.Cursor
 }
 
-// appendMark appends boot, sequence, freshness (seconds, nanoseconds) and epoch.
-func appendMark(b []byte, m *mark) []byte {
-	b = compact.Append(append(b, version), m.boot)
+// encode gives boot, sequence, freshness (seconds, nanoseconds) and epoch.
+func (m mark) encode() []byte {
+	b := compact.Append([]byte{version}, m.boot)
 	b = binary.BigEndian.AppendUint64(b, m.cursor.Sequence)
 	fresh := m.cursor.FreshAsOf
 	b = binary.BigEndian.AppendUint64(b, uint64(fresh.Unix()))       // #nosec G115 -- the same bits

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/revocast/revocast/events"
@@ -179,11 +178,7 @@ func TestDamage(t *testing.T) {
 	const entries = 12_000
 	dir := t.TempDir()
 	s := open(t, dir)
-	fillWith(t, s, 0, entries, func(i int) events.Revocation { // large, so that they fill tables and begin a log
-		r := session(i)
-		r.Reason = events.Reason(strings.Repeat("r", 1000))
-		return r
-	})
+	fillWith(t, s, 0, entries, large) // which fill tables and begin a log
 	whole, found := snapshot(t, dir), 0
 	for _, file := range badgerstore.Files(whole) {
 		for how, damage := range map[string]func(name string, size int64) error{

@@ -45,6 +45,7 @@ func (c *Config) badger(dir string) badger.Options {
 		WithDetectConflicts(false). // there is one writer
 		WithMemTableSize(memTableBytes).
 		WithNumMemtables(3).
+		WithNumLevelZeroTables(2). // only merging them gives space back
 		WithNumCompactors(2).
 		WithNumGoroutines(1).
 		WithBlockCacheSize(0).
@@ -178,7 +179,7 @@ func restoreCursor(db *badger.DB, boot string) (denylist.Cursor, error) {
 		return newest.cursor, err
 	}
 	return synced.cursor, db.Update(func(txn *badger.Txn) error {
-		return txn.Set(cursorKey(), appendMark(nil, &mark{boot, synced.cursor}))
+		return txn.Set(cursorKey(), mark{boot, synced.cursor}.encode())
 	})
 }
 

@@ -83,7 +83,7 @@ func (s *Store) settle(db *badger.DB) error {
 	}
 	w := newWriter(db)
 	defer w.discard()
-	if err := w.set(syncedKey(), appendMark(nil, &mark{s.boot, s.cursor})); err != nil {
+	if err := w.set(syncedKey(), mark{s.boot, s.cursor}.encode()); err != nil {
 		return err
 	}
 	return w.commit()
@@ -137,10 +137,8 @@ func (s *Store) write(f func(*badger.DB) error) error {
 		return err
 	}
 	s.mu.RLock()
-	db, err := s.db, error(nil)
-	if db == nil {
-		err = errClosed
-	} else {
+	db, err := s.db, errClosed
+	if db != nil {
 		err = f(db)
 	}
 	s.mu.RUnlock()

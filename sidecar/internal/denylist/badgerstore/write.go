@@ -31,7 +31,7 @@ func (s *Store) apply(db *badger.DB, b denylist.Batch) error {
 	lifted := map[string]bool{}
 	for i := range b.Lifted {
 		l := &b.Lifted[i]
-		entry := appendLiftKey(nil, tagEntry, l)
+		entry := liftKey(tagEntry, l)
 		lifted[string(entry)] = true
 		if err := errors.Join(w.deleteUnder(before, entry), w.remember(l)); err != nil {
 			return err
@@ -39,10 +39,10 @@ func (s *Store) apply(db *badger.DB, b denylist.Batch) error {
 	}
 	for i := range b.Entries {
 		r := &b.Entries[i]
-		if len(lifted) > 0 && lifted[string(appendLiftKey(nil, tagEntry, liftOf(r)))] {
+		if len(lifted) > 0 && lifted[string(liftKey(tagEntry, liftOf(r)))] {
 			continue
 		}
-		if err := w.set(appendEntryKey(nil, r), appendEntryValue(nil, r)); err != nil {
+		if err := w.set(entryKey(r), entryValue(r)); err != nil {
 			return err
 		}
 	}
@@ -52,8 +52,8 @@ func (s *Store) apply(db *badger.DB, b denylist.Batch) error {
 	}
 	// Last, so that they are in the last transaction.
 	err := errors.Join(
-		w.set(syncedKey(), appendMark(nil, &mark{s.boot, s.synced})),
-		w.set(cursorKey(), appendMark(nil, &mark{s.boot, b.Cursor})),
+		w.set(syncedKey(), mark{s.boot, s.synced}.encode()),
+		w.set(cursorKey(), mark{s.boot, b.Cursor}.encode()),
 		w.commit())
 	if err == nil {
 		s.cursor = b.Cursor
@@ -220,7 +220,7 @@ func (w *writer) deleteUnder(before *badger.Txn, prefix []byte) error {
 
 // remember keeps a lift for the longer of the times given for it.
 func (w *writer) remember(l *events.Lift) error {
-	key, until := appendLiftKey(nil, tagLift, l), l.Until
+	key, until := liftKey(tagLift, l), l.Until
 	item, err := w.txn.Get(key)
 	if err == nil {
 		err = item.Value(func(v []byte) error {
@@ -232,5 +232,5 @@ func (w *writer) remember(l *events.Lift) error {
 	if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
 		return err
 	}
-	return w.set(key, appendLiftValue(nil, until))
+	return w.set(key, liftValue(until))
 }

@@ -59,10 +59,10 @@ func Len(b []byte) int {
 	default:
 		size--
 	}
-	if size > uint64(len(b)-head) {
+	if size > uint64(len(b)-head) { // #nosec G115 -- head is at most len(b)
 		return 0
 	}
-	return head + int(size) // #nosec G115 -- not above len(b)
+	return head + int(size) // #nosec G115 -- at most len(b)
 }
 
 func parseUUID(s string) (u [uuidBytes]byte, ok bool) {

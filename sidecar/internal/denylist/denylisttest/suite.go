@@ -121,7 +121,13 @@ func testRoundTrip(t *testing.T, s denylist.Store) {
 func testNames(t *testing.T, s denylist.Store) {
 	var entries []events.Revocation
 	for i, name := range [][2]string{
-		{"a", "bc"}, {"ab", "c"}, {"a", "b"}, {"a", "bcd"}, {"a", "\x00bc"}, {"a\x00", "bc"}, {"a", "bc\x00"},
+		{"a", "bc"},
+		{"ab", "c"},
+		{"a", "b"},
+		{"a", "bcd"},
+		{"a", "\x00bc"},
+		{"a\x00", "bc"},
+		{"a", "bc\x00"},
 		{"a", "0198f3a2-7c1e-7b3d-9a4f-0123456789ab"},
 		{"a", "0198F3A2-7C1E-7B3D-9A4F-0123456789AB"},
 		{"a", "0198f3a2-7c1e-7b3d-9a4f-0123456789abc"},

@@ -29,7 +29,7 @@ func Entries() *rapid.Generator[events.Revocation] {
 			r.Target = rapid.SampledFrom([]string{"a", "b", "0198f3a2-7c1e-7b3d-9a4f-0123456789ab"}).Draw(t, "target")
 		}
 		if r.Kind.Wide() {
-			r.Cut.Sequence = uint64(rapid.IntRange(0, 3).Draw(t, "cut"))
+			r.Cut.Sequence = rapid.Uint64Range(0, 3).Draw(t, "cut")
 			if !r.Cut.IsZero() {
 				r.Cut.Shard = rapid.Uint16Range(0, 1).Draw(t, "shard")
 			}
