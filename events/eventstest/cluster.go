@@ -26,7 +26,7 @@ type Cluster struct {
 
 // RunCluster starts n nodes, 3 or 5, with the realm's streams in place, and stops
 // them when the test ends.
-func RunCluster(t *testing.T, n int, opts ...Option) *Cluster {
+func RunCluster(t testing.TB, n int, opts ...Option) *Cluster {
 	t.Helper()
 	s := settings(n, opts)
 	c := &Cluster{party: newParty(t, s.topology), links: make(map[[2]int]*link)}
@@ -58,7 +58,7 @@ func RunCluster(t *testing.T, n int, opts ...Option) *Cluster {
 const nowhere = "127.0.0.1:1"
 
 // wire tells node i to reach every other node through a link of its own.
-func (c *Cluster) wire(t *testing.T, i int) {
+func (c *Cluster) wire(t testing.TB, i int) {
 	t.Helper()
 	o := c.Nodes[i].options
 	o.ServerName = fmt.Sprintf("node-%d", i)
@@ -90,13 +90,13 @@ func (c *Cluster) URL() string {
 }
 
 // Connect returns a connection of the role to some node, closed when the test ends.
-func (c *Cluster) Connect(t *testing.T, r topology.Role, more ...nats.Option) *nats.Conn {
+func (c *Cluster) Connect(t testing.TB, r topology.Role, more ...nats.Option) *nats.Conn {
 	t.Helper()
 	return c.connect(t, c.URL(), r, more)
 }
 
 // WaitReady waits until an issuer would call the broker ready.
-func (c *Cluster) WaitReady(t *testing.T) {
+func (c *Cluster) WaitReady(t testing.TB) {
 	t.Helper()
 	c.waitReady(t, c.URL())
 }
@@ -117,7 +117,7 @@ func (c *Cluster) setCut(i int, cut bool) {
 }
 
 // Kill ends node i as kill -9 would: it says goodbye to nobody (see [Server.Kill]).
-func (c *Cluster) Kill(t *testing.T, i int) {
+func (c *Cluster) Kill(t testing.TB, i int) {
 	t.Helper()
 	c.Isolate(i)
 	c.Nodes[i].Kill(t)
@@ -132,7 +132,7 @@ func (c *Cluster) Kill(t *testing.T, i int) {
 // WaitLeader waits until a stream of an account has exactly one leader among the
 // running nodes, and returns the node's index. Without an account it waits for
 // the leader of the cluster itself.
-func (c *Cluster) WaitLeader(t *testing.T, a topology.Account, stream string) int {
+func (c *Cluster) WaitLeader(t testing.TB, a topology.Account, stream string) int {
 	t.Helper()
 	account := c.accountID(t, a)
 	var leader int
@@ -152,7 +152,7 @@ func (c *Cluster) WaitLeader(t *testing.T, a topology.Account, stream string) in
 	return leader
 }
 
-func (c *Cluster) accountID(t *testing.T, name topology.Account) string {
+func (c *Cluster) accountID(t testing.TB, name topology.Account) string {
 	t.Helper()
 	if name == "" {
 		return ""

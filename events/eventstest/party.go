@@ -25,7 +25,7 @@ type party struct {
 	creds     string
 }
 
-func newParty(t *testing.T, o topology.Options) party {
+func newParty(t testing.TB, o topology.Options) party {
 	t.Helper()
 	keys := t.TempDir()
 	authority, err := natsauth.LoadOrCreate(keys, o)
@@ -59,7 +59,7 @@ func (p party) Options(r topology.Role) []nats.Option {
 	}
 }
 
-func (p party) connect(t *testing.T, url string, r topology.Role, more []nats.Option) *nats.Conn {
+func (p party) connect(t testing.TB, url string, r topology.Role, more []nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url, append(p.Options(r), more...)...)
 	if err != nil {
@@ -71,7 +71,7 @@ func (p party) connect(t *testing.T, url string, r topology.Role, more []nats.Op
 
 // superuser connects as a user of the account whom no permission holds back: what
 // such a user cannot do, the account's walls prevent.
-func (p party) superuser(t *testing.T, url string, a topology.Account) *nats.Conn {
+func (p party) superuser(t testing.TB, url string, a topology.Account) *nats.Conn {
 	t.Helper()
 	seed, err := os.ReadFile(filepath.Join(p.keys, "account-"+string(a)+".nk"))
 	if err != nil {
@@ -104,7 +104,7 @@ func (p party) superuser(t *testing.T, url string, a topology.Account) *nats.Con
 	return nc
 }
 
-func (p party) provisioner(t *testing.T, url string) *provision.Realm {
+func (p party) provisioner(t testing.TB, url string) *provision.Realm {
 	t.Helper()
 	r, err := provision.New(p.connect(t, url, topology.Issuer, nil), p.topology)
 	if err != nil {
@@ -113,14 +113,14 @@ func (p party) provisioner(t *testing.T, url string) *provision.Realm {
 	return r
 }
 
-func (p party) provision(t *testing.T, url string) {
+func (p party) provision(t testing.TB, url string) {
 	t.Helper()
 	r := p.provisioner(t, url)
 	// A cluster that has just started refuses for a moment.
 	Eventually(t, r.Ensure)
 }
 
-func (p party) waitReady(t *testing.T, url string) {
+func (p party) waitReady(t testing.TB, url string) {
 	t.Helper()
 	r := p.provisioner(t, url)
 	Eventually(t, r.Ready)
@@ -129,7 +129,7 @@ func (p party) waitReady(t *testing.T, url string) {
 // Eventually calls check until it returns nil, and fails the test with its last
 // error when it does not do so in time. Each call gets a few seconds: a request
 // that a fail-over swallowed is never answered.
-func Eventually(t *testing.T, check func(context.Context) error) {
+func Eventually(t testing.TB, check func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 type Proxy struct{ link *link }
 
 // RunProxy puts a proxy in front of the server, until the test ends.
-func RunProxy(t *testing.T, s *Server) *Proxy {
+func RunProxy(t testing.TB, s *Server) *Proxy {
 	t.Helper()
 	k, err := newLink(t.Context(), s.clientAddr)
 	if err != nil {

@@ -46,10 +46,11 @@ type Server struct {
 
 // RunServer starts a server with the realm's streams in place (see [Empty] for one
 // without) and stops it when the test ends.
-func RunServer(t *testing.T, opts ...Option) *Server {
+func RunServer(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	c := settings(1, opts)
 	s := newServer(t, newParty(t, c.topology))
+	s.options.SyncAlways = !c.lazy
 	s.Start(t)
 	t.Cleanup(s.Stop)
 	if !c.empty {
@@ -63,6 +64,7 @@ type Option func(*config)
 
 type config struct {
 	empty    bool
+	lazy     bool
 	topology topology.Options
 }
 
@@ -75,6 +77,10 @@ func Topology(o topology.Options) Option {
 	}
 }
 
+// Lazy lets the server acknowledge before it syncs: for benchmarks that load much and
+// do not measure that.
+func Lazy() Option { return func(c *config) { c.lazy = true } }
+
 // Empty leaves out the streams.
 func Empty() Option { return func(c *config) { c.empty = true } }
 
@@ -86,7 +92,7 @@ func settings(replicas int, opts []Option) config {
 	return c
 }
 
-func newServer(t *testing.T, p party) *Server {
+func newServer(t testing.TB, p party) *Server {
 	t.Helper()
 	options, err := serverOptions(p.authority, t.TempDir())
 	if err != nil {
@@ -126,7 +132,7 @@ func serverOptions(a *natsauth.Authority, dir string) (*server.Options, error) {
 }
 
 // Start starts a server that is not running, on the port and the data it had.
-func (s *Server) Start(t *testing.T) {
+func (s *Server) Start(t testing.TB) {
 	t.Helper()
 	if s.running.Load() != nil {
 		t.Fatal("server is running already")
@@ -165,7 +171,7 @@ func (s *Server) clientAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.opti
 
 // Kill ends the server as kill -9 would: what it does on its way out never
 // reaches the disk that [Server.Start] will find, which goes with t.
-func (s *Server) Kill(t *testing.T) {
+func (s *Server) Kill(t testing.TB) {
 	t.Helper()
 	left := t.TempDir()
 	if err := copyTree(left, s.options.StoreDir); err != nil {
@@ -207,26 +213,26 @@ func ignoreVanished(err error) error {
 
 // Connect returns a connection of the role, closed when the test ends. Further
 // options are applied last.
-func (s *Server) Connect(t *testing.T, r topology.Role, more ...nats.Option) *nats.Conn {
+func (s *Server) Connect(t testing.TB, r topology.Role, more ...nats.Option) *nats.Conn {
 	t.Helper()
 	return s.connect(t, s.URL(), r, more)
 }
 
 // Superuser returns a connection of a user of the account whom no permission holds
 // back, for what no role may do: deleting a stream, say. Closed when the test ends.
-func (s *Server) Superuser(t *testing.T, a topology.Account) *nats.Conn {
+func (s *Server) Superuser(t testing.TB, a topology.Account) *nats.Conn {
 	t.Helper()
 	return s.superuser(t, s.URL(), a)
 }
 
 // Provision creates the realm's streams, as an issuer does at start.
-func (s *Server) Provision(t *testing.T) {
+func (s *Server) Provision(t testing.TB) {
 	t.Helper()
 	s.provision(t, s.URL())
 }
 
 // WaitReady waits until an issuer would call the broker ready.
-func (s *Server) WaitReady(t *testing.T) {
+func (s *Server) WaitReady(t testing.TB) {
 	t.Helper()
 	s.waitReady(t, s.URL())
 }

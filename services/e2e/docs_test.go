@@ -1,3 +1,5 @@
+//go:build unix
+
 package e2e
 
 import (
@@ -18,7 +20,7 @@ import (
 
 // TestDocuments runs every command in README.md, CONTRIBUTING.md and below docs, each
 // document in a copy of this repository and in a shell of its own, from top to bottom.
-// README.md finds a fresh clone; for the others it has been built.
+// README.md finds a fresh clone; the others find bin/ as well.
 //
 // Blocks fenced as sh are run by bash -euo pipefail; those fenced as console or text
 // show output. A comment directly above a block steers it:
@@ -69,7 +71,9 @@ func TestDocuments(t *testing.T) {
 			s := session{root: filepath.Join(dir, "revocast"), dir: filepath.Join(dir, "session"), env: goCaches(t)}
 			clone(t, root, s.root)
 			if name != "README.md" {
-				build(t, s.root)
+				if err := os.CopyFS(filepath.Join(s.root, "bin"), os.DirFS(bin)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			runDocument(t, s, documents[name])
 		})
@@ -124,7 +128,7 @@ func freePorts(t *testing.T) {
 		ticker := time.NewTicker(100 * time.Millisecond)
 		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-ticker.C {
 			var l net.Listener
-			if l, last = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); last == nil {
+			if l, last = new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port)); last == nil {
 				last = l.Close()
 				break
 			}
@@ -184,17 +188,6 @@ func clone(t *testing.T, from, to string) {
 	}
 }
 
-// build makes bin/ in a clone.
-func build(t *testing.T, root string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "make", "build")
-	cmd.Dir = root
-	cmd.Env = session{}.environment()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("make build: %v\n%s", err, out)
-	}
-}
-
 // The sample has everything that steers a session.
 func TestSampleDocument(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("testdata", "docs", "sample.md"))
@@ -223,8 +216,7 @@ func TestSampleDocument(t *testing.T) {
 
 func emptySession(t *testing.T) session {
 	t.Helper()
-	s := session{root: t.TempDir(), dir: t.TempDir()}
-	return s
+	return session{root: t.TempDir(), dir: t.TempDir()}
 }
 
 // runSample runs a document and wants the fault given, or none.
@@ -274,19 +266,27 @@ func TestWrongDocuments(t *testing.T) {
 // A document that hangs is ended, and so is what it has started.
 func TestDocumentThatHangs(t *testing.T) {
 	s := emptySession(t)
-	fences, err := readFences(strings.ReplaceAll("<!-- docs-test: background -->\n'''sh\nsleep 4000\n'''\n\n'''sh\necho here; touch here; sleep 5000\n'''\n", "'''", "```"))
+	fences, err := readFences(strings.ReplaceAll(`<!-- docs-test: background -->
+'''sh
+bash -c 'echo up; exec sleep 4000'
+'''
+
+'''sh
+until grep -q up "$DOCS_TEST/0.out"; do sleep 0.05; done
+echo here
+sleep 5000
+'''
+`, "'''", "```"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() {
-		for !contains(filepath.Join(s.dir, "1.out"), "here") {
-			time.Sleep(10 * time.Millisecond)
-		}
-		cancel()
-	}()
-	err = s.run(ctx, fences)
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx, fences) }()
+	eventually(t, time.Minute, "the block that hangs", func() bool { return contains(s.file(1, "out"), "here") })
+	cancel()
+	err = <-ended
 	if err == nil || !strings.Contains(err.Error(), "did not end in time") || !strings.Contains(err.Error(), "line 6: the block did not get to its end") {
 		t.Errorf("%v", err)
 	}

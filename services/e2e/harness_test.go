@@ -38,7 +38,11 @@ func run(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	bin, failpointBin = filepath.Join(dir, "bin"), filepath.Join(dir, "failpoint")
 	for _, b := range []struct{ module, tags, pkg, out string }{
-		{"..", "", "./cmd/issuer", bin}, {"../../sidecar", "", "./cmd/sidecar", bin}, {"..", "failpoint", "./cmd/issuer", failpointBin},
+		{"..", "", "./cmd/issuer", bin},
+		{"../../sidecar", "", "./cmd/sidecar", bin},
+		{"..", "failpoint", "./cmd/issuer", failpointBin},
+		{"..", "", "./cmd/revocast", bin},
+		{"../../loadtest", "", "./cmd/loadtest", bin},
 	} {
 		if err := os.MkdirAll(b.out, 0o700); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -1,3 +1,5 @@
+//go:build unix
+
 package e2e
 
 import (
@@ -50,6 +52,7 @@ docs_test_stop() {
 docs_test_end() {
   local status=$? number
   trap - EXIT
+  trap '' TERM
   set +e
   exec >/dev/null 2>&1
   echo "exit $status" >>"$DOCS_TEST/events"
@@ -74,7 +77,7 @@ docs_test_passed() {
   exit 1
 }
 trap docs_test_end EXIT
-trap 'exit 143' TERM
+trap 'trap "" TERM; exit 143' TERM
 `
 	scriptForeground = `
 exec >"$DOCS_TEST/%[1]d.out" 2>&1 </dev/null
@@ -136,13 +139,30 @@ func (s session) shell(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", filepath.Join(s.dir, "session.sh"))
 	cmd.Dir, cmd.Env = s.root, s.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// The group: a shell heeds a signal only when the command it runs is over.
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.Cancel = func() error { return terminate(cmd.Process) }
 	cmd.WaitDelay = 2 * time.Minute // longer than stopping takes
 	if err := cmd.Run(); ctx.Err() != nil {
 		return fmt.Errorf("the session did not end in time: %w", err)
 	} else if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		return fmt.Errorf("running the session: %w", err)
+	}
+	return nil
+}
+
+// terminate ends the shell and the command it runs: a shell heeds a signal only when
+// that is over. More than once, since a command that is just being started has not
+// got its own handling of signals yet and loses one.
+func terminate(shell *os.Process) error {
+	ticker := time.NewTicker(500 * time.Millisecond)
+	defer ticker.Stop()
+	for range 10 {
+		if shell.Signal(syscall.Signal(0)) != nil {
+			break
+		}
+		if err := syscall.Kill(-shell.Pid, syscall.SIGTERM); err != nil {
+			return err
+		}
+		<-ticker.C
 	}
 	return nil
 }

@@ -107,6 +107,7 @@ func (f *Finisher) follow(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("following AUDIT: %w", err)
 	}
+	defer messages.Stop()
 	stop := context.AfterFunc(ctx, messages.Stop)
 	defer stop()
 	for {

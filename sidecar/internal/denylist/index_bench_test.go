@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// until is later than every now of these tests, early and late around the turn of
-// a unit.
+// Nothing of these tests expires unless it is told to.
 const (
 	benchNow   = 1_795_310_000
 	benchUntil = benchNow + 3600
@@ -54,4 +53,85 @@ func BenchmarkIndexAbsent(b *testing.B) {
 			})
 		}
 	}
+}
+
+// The same in a Go map, which keeps no fingerprints but whole hashes.
+func BenchmarkMapAbsent(b *testing.B) {
+	for _, entries := range sizes(b) {
+		if entries > 1_000_000 {
+			continue // half a gigabyte
+		}
+		m := map[uint64]int64{}
+		r := rand.New(rand.NewPCG(1, 2))
+		for range entries {
+			m[r.Uint64()] = benchUntil
+		}
+		b.Run(fmt.Sprintf("entries=%d/keys=4", entries), func(b *testing.B) {
+			hits := 0
+			for b.Loop() {
+				for range 4 {
+					if until, ok := m[r.Uint64()]; ok && until >= benchNow {
+						hits++
+					}
+				}
+			}
+			b.ReportMetric(float64(hits)/float64(b.N), "false-hits/op")
+		})
+	}
+}
+
+// One operation finds four keys that are in the index.
+func BenchmarkIndexPresent(b *testing.B) {
+	for _, entries := range sizes(b) {
+		x := NewIndex(0)
+		keys := make([]uint64, entries)
+		r := rand.New(rand.NewPCG(1, 2))
+		for i := range keys {
+			keys[i] = r.Uint64()
+			x.Insert(keys[i], benchUntil)
+		}
+		b.Run(fmt.Sprintf("entries=%d/keys=4", entries), func(b *testing.B) {
+			var ask [kinds]uint64
+			for b.Loop() {
+				for i := range 4 {
+					ask[i] = keys[r.IntN(entries)]
+				}
+				if x.probe(&ask, 0b1111, benchNow) != 0b1111 {
+					b.Fatal("a key is missing")
+				}
+			}
+		})
+	}
+}
+
+// One operation adds one key, growth included.
+func BenchmarkIndexInsert(b *testing.B) {
+	for _, entries := range sizes(b) {
+		b.Run(fmt.Sprintf("up-to=%d", entries), func(b *testing.B) {
+			r := rand.New(rand.NewPCG(1, 2))
+			x, n := NewIndex(0), 0
+			for b.Loop() {
+				if n++; n == entries {
+					x, n = NewIndex(0), 0
+				}
+				x.Insert(r.Uint64(), benchUntil)
+			}
+		})
+	}
+}
+
+// One operation tidies a whole index, half of which has expired since.
+func BenchmarkIndexExpire(b *testing.B) {
+	const entries = 1_000_000
+	r := rand.New(rand.NewPCG(1, 2))
+	for b.Loop() {
+		b.StopTimer()
+		x := NewIndex(entries)
+		for i := range entries {
+			x.Insert(r.Uint64(), benchUntil+int64(i%2)*3600)
+		}
+		b.StartTimer()
+		x.Expire(benchUntil + 1800)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/entries, "ns/entry")
 }
