@@ -69,11 +69,11 @@ clean: ## remove what was built or measured (the tools stay)
 
 .PHONY: test
 test: ## run every test of every module
-	@go test $(PACKAGES)
+	@go test -timeout 15m $(PACKAGES)
 
 .PHONY: race
 race: ## the same with the race detector, in random order
-	@go test -race -shuffle=on $(PACKAGES)
+	@go test -race -shuffle=on -timeout 20m $(PACKAGES)
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for a few seconds (FUZZTIME=5s)

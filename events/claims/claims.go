@@ -5,6 +5,7 @@ package claims
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 )
 
 // Types of JOSE objects (`typ`). Kept apart so that no token of one kind is ever
@@ -38,14 +39,9 @@ type Access struct {
 // is written as a string when there is one.
 type Audience []string
 
-// Contains reports whether a is addressed to any of the wanted audiences.
+// Contains reports whether a token with this audience is meant for wanted.
 func (a Audience) Contains(wanted string) bool {
-	for _, s := range a {
-		if s == wanted {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(a, wanted)
 }
 
 // MarshalJSON implements [json.Marshaler].

@@ -154,7 +154,7 @@ func positionIn(m *eventsv1.Position) events.Position {
 	if m.GetShard() > math.MaxUint16 {
 		return events.Position{Sequence: math.MaxUint64} // validate refuses it
 	}
-	return events.Position{Shard: uint16(m.GetShard()), Sequence: m.GetSequence()}
+	return events.Position{Shard: uint16(m.GetShard()), Sequence: m.GetSequence()} //nolint:gosec // checked above
 }
 
 func initiatorOut(i events.Initiator) *eventsv1.Initiator {

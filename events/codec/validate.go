@@ -2,6 +2,7 @@ package codec
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -83,12 +84,9 @@ func (c *checker) position(name string, p events.Position) {
 }
 
 func (c *checker) bytes(name string, b []byte, lengths ...int) {
-	for _, n := range lengths {
-		if len(b) == n {
-			return
-		}
+	if !slices.Contains(lengths, len(b)) {
+		c.fail("%s has %d bytes", name, len(b))
 	}
-	c.fail("%s has %d bytes", name, len(b))
 }
 
 func validate(e events.Envelope) error {

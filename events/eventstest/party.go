@@ -61,7 +61,8 @@ func (p party) Options(r topology.Role) []nats.Option {
 
 func (p party) connect(t testing.TB, url string, r topology.Role, more []nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url, append(p.Options(r), more...)...)
+	// The machine may be busy with other tests.
+	nc, err := nats.Connect(url, append(append(p.Options(r), nats.Timeout(patience)), more...)...)
 	if err != nil {
 		t.Fatalf("connecting as %s: %v", r, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,20 +197,7 @@ func TestSampleDocument(t *testing.T) {
 	}
 	s := emptySession(t)
 	runSample(t, s, string(text), "")
-	pids, err := os.ReadFile(filepath.Join(s.root, "pids"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for field := range strings.FieldsSeq(string(pids)) {
-		var pid int
-		if _, err := fmt.Sscan(field, &pid); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, 10*time.Second, "the end of process "+field, func() bool {
-			return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
-		})
-	}
-	if n := len(strings.Fields(string(pids))); n != 2 {
+	if n := gone(t, filepath.Join(s.root, "pids")); n != 2 {
 		t.Errorf("%d processes told their ids, want 2", n)
 	}
 }
@@ -263,34 +251,72 @@ func TestWrongDocuments(t *testing.T) {
 	}
 }
 
-// A document that hangs is ended, and so is what it has started.
+// A document that hangs is ended, and so is what it has started; by force if need be.
 func TestDocumentThatHangs(t *testing.T) {
-	s := emptySession(t)
-	fences, err := readFences(strings.ReplaceAll(`<!-- docs-test: background -->
+	for name, c := range map[string]struct {
+		ignore   string
+		patience time.Duration
+		orderly  bool
+	}{
+		"heeding":  {"", 0, true},
+		"ignoring": {"trap '' TERM\n", time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := emptySession(t)
+			s.patience = c.patience
+			fences, err := readFences(strings.ReplaceAll(`<!-- docs-test: background -->
 '''sh
-bash -c 'echo up; exec sleep 4000'
+bash -c 'echo $$ >>pids; exec sleep 4000'
 '''
 
 '''sh
-until grep -q up "$DOCS_TEST/0.out"; do sleep 0.05; done
-echo here
-sleep 5000
+until test -s pids; do sleep 0.05; done
+`+c.ignore+`bash -c 'echo $$ >>pids; exec sleep 5000'
 '''
 `, "'''", "```"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- s.run(ctx, fences) }()
+			pids := filepath.Join(s.root, "pids")
+			eventually(t, time.Minute, "the block that hangs", func() bool {
+				text, _ := os.ReadFile(pids)
+				return strings.Count(string(text), "\n") == 2
+			})
+			cancel()
+			err = <-ended
+			if err == nil || !strings.Contains(err.Error(), "did not end in time") || !strings.Contains(err.Error(), "line 6: the block did not get to its end") {
+				t.Errorf("%v", err)
+			}
+			gone(t, pids)
+			if h := s.history(); c.orderly && (h.status[0] != 128+int(syscall.SIGTERM) || len(h.running) > 0) {
+				t.Errorf("what it has started: %+v", h)
+			}
+		})
+	}
+}
+
+// gone wants the processes whose ids are in the file to have ended. It gives their
+// number.
+func gone(t *testing.T, file string) (n int) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx, fences) }()
-	eventually(t, time.Minute, "the block that hangs", func() bool { return contains(s.file(1, "out"), "here") })
-	cancel()
-	err = <-ended
-	if err == nil || !strings.Contains(err.Error(), "did not end in time") || !strings.Contains(err.Error(), "line 6: the block did not get to its end") {
-		t.Errorf("%v", err)
+	for field := range strings.FieldsSeq(string(text)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 10*time.Second, "the end of process "+field, func() bool {
+			return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+		})
+		n++
 	}
-	if events, _, ended := s.events(); events[0] != 128+int(syscall.SIGTERM) || !ended {
-		t.Errorf("what it has started: %v, ended: %t", events, ended)
-	}
+	return n
 }

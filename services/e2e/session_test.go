@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ type session struct {
 	dir string
 	// env is added to the environment.
 	env []string
+	// patience is how long an orderly end may take before it is forced; 0 for two
+	// minutes, which is longer than stopping takes.
+	patience time.Duration
 }
 
 // The session's script. Blocks are read into it (.), so that what they define stays;
@@ -140,8 +144,16 @@ func (s session) shell(ctx context.Context) error {
 	cmd.Dir, cmd.Env = s.root, s.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return terminate(cmd.Process) }
-	cmd.WaitDelay = 2 * time.Minute // longer than stopping takes
-	if err := cmd.Run(); ctx.Err() != nil {
+	cmd.WaitDelay = cmp.Or(s.patience, 2*time.Minute)
+	err := cmd.Run()
+	if running := s.history().running; len(running) > 0 {
+		// The shell was killed before it had stopped what it started.
+		for pid := range running {
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+		}
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	if ctx.Err() != nil {
 		return fmt.Errorf("the session did not end in time: %w", err)
 	} else if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		return fmt.Errorf("running the session: %w", err)
@@ -153,7 +165,7 @@ func (s session) shell(ctx context.Context) error {
 // that is over. More than once, since a command that is just being started has not
 // got its own handling of signals yet and loses one.
 func terminate(shell *os.Process) error {
-	ticker := time.NewTicker(500 * time.Millisecond)
+	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	for range 10 {
 		if shell.Signal(syscall.Signal(0)) != nil {
@@ -183,17 +195,17 @@ func (s session) environment() []string {
 // judge gives what is wrong with the blocks that were run.
 func (s session) judge(fences []fence) error {
 	var faults []error
-	events, exit, ended := s.events()
+	h := s.history()
 	for i, f := range fences {
 		if f.commands && f.skip == "" {
-			status, over := events[i]
+			status, over := h.status[i]
 			var fault string
 			switch {
 			case !over && f.background:
 				fault = "was not started"
 			case !over:
-				fault = fmt.Sprintf("did not get to its end: exit status %d", exit)
-			case f.background && !ended:
+				fault = fmt.Sprintf("did not get to its end: exit status %d", h.exit)
+			case f.background && len(h.running) > 0:
 				continue // killed with the session, which is a fault of its own
 			case f.background && status != 0 && status != 128+int(syscall.SIGTERM):
 				fault = fmt.Sprintf("ran in the background and ended with status %d", status)
@@ -216,11 +228,18 @@ func (s session) judge(fences []fence) error {
 	return errors.Join(faults...)
 }
 
-// events gives the exit status of each block that ended and of the session, and
-// whether the blocks in the background were ended with it.
-func (s session) events() (status map[int]int, exit int, ended bool) {
-	status = map[int]int{}
-	blocks := map[int]int{} // by process
+// history is what the session has written down.
+type history struct {
+	// status is the exit status of each block that ended, and 0 of those started in
+	// the background; exit is that of the session.
+	status map[int]int
+	exit   int
+	// running are the blocks in the background that were not stopped, by process.
+	running map[int]int
+}
+
+func (s session) history() history {
+	h := history{status: map[int]int{}, running: map[int]int{}}
 	text, _ := os.ReadFile(filepath.Join(s.dir, "events"))
 	for line := range strings.Lines(string(text)) {
 		var kind string
@@ -228,16 +247,17 @@ func (s session) events() (status map[int]int, exit int, ended bool) {
 		_, _ = fmt.Sscan(line, &kind, &a, &b)
 		switch kind {
 		case "done":
-			status[a] = b
+			h.status[a] = b
 		case "started":
-			status[b], blocks[a] = 0, b
-		case "exit":
-			exit = a
+			h.status[b], h.running[a] = 0, b
 		case "stopped", "died":
-			status[blocks[a]], ended = b, true
+			h.status[h.running[a]] = b
+			delete(h.running, a)
+		case "exit":
+			h.exit = a
 		}
 	}
-	return status, exit, ended || len(blocks) == 0
+	return h
 }
 
 func (s session) output(block int) string {

@@ -96,6 +96,10 @@ func (a API) refusal(r *http.Request, err error) error {
 			Status: http.StatusUnauthorized, Detail: "The username or the password is wrong.",
 			Challenge: oauth.NoCredentials().Challenge,
 		}
+	case errors.Is(err, events.ErrConflict):
+		return problem.New(http.StatusConflict, "Something else changed this at the same moment; look again.")
+	case errors.Is(err, events.ErrTooMany):
+		return problem.New(http.StatusUnprocessableEntity, "There are more sessions than one answer holds; log out everywhere else.")
 	case errors.Is(err, password.ErrLength):
 		return problem.New(http.StatusBadRequest, "The password is empty or too long.")
 	case errors.Is(err, password.ErrBusy):
@@ -160,6 +164,9 @@ func (a API) login(w http.ResponseWriter, r *http.Request) error {
 	})
 	if err != nil {
 		return err
+	}
+	if !client.Allows(clients.RefreshToken) {
+		grant.RefreshToken = "" // of no use to it
 	}
 	oauth.WriteTokens(w, oauth.Tokens{
 		Access: grant.AccessToken, Type: "Bearer", ExpiresIn: grant.ExpiresIn,

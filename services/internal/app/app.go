@@ -162,6 +162,8 @@ func (a *App) openBroker(context.Context) error {
 	return nil
 }
 
+var errNotConnected = errors.New("not connected to the broker")
+
 func (a *App) topology() topology.Options {
 	return topology.Options{Realm: subject.Realm(a.cfg.Realm), Replicas: a.cfg.Replicas}
 }
@@ -180,6 +182,9 @@ func (a *App) openStreams(ctx context.Context) (err error) {
 		done()
 		if err == nil {
 			return nil
+		}
+		if !a.conn.IsConnected() {
+			err = errors.Join(err, errNotConnected, a.conn.LastError())
 		}
 		a.log.Warn("streams are not ready", zap.Error(err))
 		if !sleep(ctx, time.Second) {

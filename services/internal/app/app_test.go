@@ -19,6 +19,7 @@ type pair struct {
 
 // The subtests share the two issuers and follow each other.
 func TestTwoIssuers(t *testing.T) {
+	t.Parallel()
 	a := start(t, configure(t, t.TempDir()))
 	p := pair{a: a, b: start(t, replica(t, a.Config))}
 	conn, err := nats.Connect("nats://"+a.NATSListen, nats.UserCredentials(filepath.Join(a.CredsDir, "issuer.creds")),
@@ -58,6 +59,9 @@ func TestTwoIssuers(t *testing.T) {
 		{"sessions are listed and ended", p.sessionsAreListedAndEnded},
 		{"passwords are changed", p.passwordsAreChanged},
 		{"operators make users", p.operatorsMakeUsers},
+		{"crowds are ended", p.crowdsAreEnded},
+		{"password changes meet", p.passwordChangesMeet},
+		{"mute clients get no refresh token", p.muteClientsGetNoRefreshToken},
 
 		// These end everybody's sessions.
 		{"revoked tokens are refused", p.revokedTokensAreRefused},

@@ -80,7 +80,7 @@ func (a *App) readiness(ctx context.Context) error {
 	for {
 		err := a.clock.check(time.Now())
 		if !a.conn.IsConnected() {
-			err = errors.Join(errors.New("not connected to the broker"), err)
+			err = errors.Join(errNotConnected, err)
 		}
 		if !running {
 			check, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -88,7 +88,7 @@ func privateKey[K any](t *testing.T, name string) K {
 	return key.(K)
 }
 
-// sign joins what is given as it is and signs it.
+// join makes a token of two texts as they are, and signs it.
 func join(head, body string, sign func(text string) []byte) string {
 	text := encode(head) + "." + encode(body)
 	return text + "." + base64.RawURLEncoding.EncodeToString(sign(text))

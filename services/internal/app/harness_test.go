@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,7 +21,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/revocast/revocast/services/internal/app"
+	"github.com/revocast/revocast/services/internal/app" //nolint:depguard // what is tested here
 	"github.com/revocast/revocast/services/internal/clients"
 	"github.com/revocast/revocast/services/internal/config"
 	"github.com/revocast/revocast/services/internal/stack"
@@ -251,9 +252,8 @@ func send(r request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	defer in.Body.Close()
 	body, err := io.ReadAll(in.Body)
-	return reply{in.StatusCode, in.Header, string(body)}, err
+	return reply{in.StatusCode, in.Header, string(body)}, errors.Join(err, in.Body.Close())
 }
 
 func must(t *testing.T, r request) reply {

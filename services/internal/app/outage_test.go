@@ -1,10 +1,9 @@
 package app_test
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -165,30 +164,16 @@ func TestRestart(t *testing.T) {
 
 // begin sends a login but for its last byte, and gives what sends that and reads the
 // answer.
-func begin(t *testing.T, i *issuer) func() int {
+func begin(t *testing.T, i *issuer) (complete func() int) {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", i.Listen, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	conn := dial(t, i.Listen)
 	body := object("username", alice, "password", alicePassword, "client_id", mobile)
-	_, err = fmt.Fprintf(conn, "POST /v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+	_, err := fmt.Fprintf(conn, "POST /v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		len(body), body[:len(body)-1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() int {
-		if _, err := conn.Write([]byte(body[len(body)-1:])); err != nil {
-			return 0
-		}
-		got, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			return 0
-		}
-		defer got.Body.Close()
-		return got.StatusCode
-	}
+	return func() int { return finish(conn, body[len(body)-1:]) }
 }
 
 // An issuer that is told to end finishes the requests under way, and takes no others.
@@ -196,19 +181,19 @@ func begin(t *testing.T, i *issuer) func() int {
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	i := start(t, configure(t, t.TempDir()))
-	finish, idle := begin(t, i), begin(t, i)
+	complete, idle := begin(t, i), begin(t, i)
 	// The issuer has begun to read both when it answers a third that came later.
 	i.call(t, "GET", "/healthz", "").want(t, 200)
 	stopped := make(chan error, 1)
 	go func() { stopped <- i.stop() }()
 	eventually(t, func() error {
-		conn, err := net.DialTimeout("tcp", i.Listen, time.Second)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "tcp", i.Listen)
 		if err != nil {
 			return nil //nolint:nilerr // what is waited for
 		}
-		return fmt.Errorf("still accepts connections: %w", conn.Close())
+		return errors.Join(errors.New("it still accepts connections"), conn.Close())
 	})
-	if got := finish(); got != 200 {
+	if got := complete(); got != 200 {
 		t.Errorf("the request under way: %d", got)
 	}
 	select {

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -11,27 +12,37 @@ import (
 	"time"
 )
 
-// raw sends bytes as they are and gives the status of the answer, 0 if the server
-// hung up.
-func raw(t *testing.T, address, text string) int {
+// dial opens a connection that bytes are sent on as they are; it is closed when the
+// test ends.
+func dial(t *testing.T, address string) net.Conn {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, patience)
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Write([]byte(text)); err != nil {
+	t.Cleanup(func() { _ = conn.Close() }) // the other side may have closed it
+	return conn
+}
+
+// finish sends the rest of a request and gives the status of the answer, 0 if the
+// server hung up.
+func finish(conn net.Conn, rest string) int {
+	if _, err := io.WriteString(conn, rest); err != nil {
 		return 0
 	}
 	got, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
+	if err != nil || got.Body.Close() != nil {
 		return 0
 	}
-	defer got.Body.Close()
 	return got.StatusCode
+}
+
+func raw(t *testing.T, address, text string) int {
+	t.Helper()
+	return finish(dial(t, address), text)
 }
 
 // Ids in a path are whatever the other side likes. None reaches the broker but ours.

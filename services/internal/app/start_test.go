@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/revocast/revocast/events/eventstest"
+	"github.com/revocast/revocast/events/topology"
 )
 
 // Issuers that start at the same moment on an empty broker, with nothing but an empty
@@ -100,7 +101,7 @@ func TestAddressesThatAreTaken(t *testing.T) {
 	t.Parallel()
 	c := configure(t, t.TempDir())
 	for _, address := range []string{c.NATSListen, c.Listen, c.AdminListen, c.MetricsListen} {
-		l, err := net.Listen("tcp", address)
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,4 +120,51 @@ func TestAddressesThatAreTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A broker that does not take the issuer's credentials is waited for, like one that is
+// not there yet; what is said at the end is why.
+func TestCredentialsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	s, other := eventstest.RunServer(t, eventstest.Empty()), eventstest.RunServer(t, eventstest.Empty())
+	for name, c := range map[string]struct{ creds, says string }{
+		"of another broker": {other.Credentials(topology.Issuer), "authorization violation"},
+		"of another role":   {s.Credentials(topology.Sidecar), "JOURNAL"},
+		"none":              {filepath.Join(t.TempDir(), "none.creds"), "none.creds"},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		i, err := open(ctx, on(t, s, t.TempDir(), "--nats-creds", c.creds))
+		cancel()
+		if err == nil {
+			t.Errorf("%s: the issuer started", name)
+			if err := i.stop(); err != nil {
+				t.Fatal(err)
+			}
+		} else if !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(c.says)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Two brokers on one directory would each lose what the other acknowledges.
+func TestDataDirectoriesAreNotShared(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := configure(t, dir)
+	i := start(t, first)
+	second := configure(t, dir, "--issuer", first.Issuer)
+	if other, err := open(t.Context(), second); err == nil {
+		t.Error("two brokers run on one directory")
+		if err := other.stop(); err != nil {
+			t.Fatal(err)
+		}
+	} else if !strings.Contains(err.Error(), first.DataDir) || !strings.Contains(err.Error(), "another process uses it") {
+		t.Errorf("got %v", err)
+	}
+	mine := i.login(t)
+	if err := i.stop(); err != nil {
+		t.Fatal(err)
+	}
+	// Once it is free it can be taken, at whatever address.
+	start(t, second).call(t, "GET", "/v1/session", mine.Access).want(t, 200)
 }

@@ -7,12 +7,15 @@
 //   - What is acknowledged is on disk: every write is synced first (INV-1).
 //   - Accounts, not passwords, separate the roles (INV-8).
 //   - Stopping it flushes and closes its stores before it returns.
+//   - One broker has a directory: two would each acknowledge what the other loses.
 package broker
 
 import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -35,7 +38,12 @@ type Config struct {
 }
 
 // Broker is a running server.
-type Broker struct{ server *server.Server }
+type Broker struct {
+	server *server.Server
+	lock   *os.File
+}
+
+var errInUse = errors.New("another process uses it")
 
 // Start runs a server under the authority's accounts and waits until it accepts
 // connections. The caller stops it.
@@ -44,19 +52,38 @@ func Start(cfg Config, authority *natsauth.Authority, log *zap.Logger) (*Broker,
 	if err != nil {
 		return nil, fmt.Errorf("configuring the broker: %w", err)
 	}
+	held, err := hold(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("locking the broker's directory %s: %w", cfg.Dir, err)
+	}
 	s, err := server.NewServer(options)
 	if err != nil {
-		return nil, fmt.Errorf("creating the broker: %w", err)
+		return nil, fmt.Errorf("creating the broker: %w", errors.Join(err, held.Close()))
 	}
 	fatal := make(chan string, 1)
 	s.SetLoggerV2(logger{log.Named("broker").Sugar(), fatal}, false, false, false)
 	s.Start()
-	b := &Broker{server: s}
+	b := &Broker{server: s, lock: held}
 	if err := b.await(fatal); err != nil {
 		b.Stop()
 		return nil, fmt.Errorf("starting the broker on %s, stored in %s: %w", cfg.Listen, cfg.Dir, err)
 	}
 	return b, nil
+}
+
+// hold makes the directory if need be, and ours until the file is closed.
+func hold(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // below the directory that was asked for
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // await waits until the server accepts connections or gives up on something. It
@@ -121,6 +148,7 @@ func (b *Broker) URL() string { return b.server.ClientURL() }
 func (b *Broker) Stop() {
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
+	_ = b.lock.Close() // nothing was written to it
 }
 
 // logger hands the server's log on. The server never prints credentials, and its

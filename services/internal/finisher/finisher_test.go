@@ -134,6 +134,8 @@ func count(t *testing.T, metrics *prometheus.Registry, outcome string) float64 {
 	return n
 }
 
+var errAccepted = errors.New("accepted")
+
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // entry is a revocation as operators write it by hand: without a cut.
@@ -248,14 +250,14 @@ func TestFinishesWhatWasOnlyAnnounced(t *testing.T) {
 	for name, g := range map[string]issue.Grant{"session": bySession, "subject": bySubject} {
 		eventstest.Eventually(t, func(ctx context.Context) error {
 			if err := h.refresh(ctx, g); !errors.Is(err, issue.ErrGrant) {
-				return fmt.Errorf("by %s: refreshing gave %w", name, errors.Join(errors.New("no refusal"), err))
+				return fmt.Errorf("by %s: refreshing gave %w", name, errors.Join(errAccepted, err))
 			}
 			return nil
 		})
 	}
 	eventstest.Eventually(t, func(ctx context.Context) error {
 		if _, err := h.service.Authenticate(ctx, byToken.AccessToken, true); !errors.Is(err, issue.ErrToken) {
-			return fmt.Errorf("the revoked token: %v", err)
+			return fmt.Errorf("the revoked token: %w", errors.Join(errAccepted, err))
 		}
 		if n := count(t, metrics1, "parked") + count(t, metrics2, "parked"); n != 3 {
 			return fmt.Errorf("%v events parked, want the 3 that were rubbish", n)

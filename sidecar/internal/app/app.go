@@ -143,6 +143,27 @@ func (a *App) openFront() error {
 	return err
 }
 
+// maxUnwritten bounds how much a cold start may hold in memory alone.
+const maxUnwritten = 2_000_000
+
+// awaitColdStart returns when the disk may be written. A sidecar that starts from
+// nothing first becomes able to answer: until it has caught up there is nothing on
+// disk that a restart could use, and two cores have better things to do.
+func (a *App) awaitColdStart(ctx context.Context) {
+	if a.denylist.Status().Cursor.Epoch != "" {
+		return
+	}
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !a.syncer.State().CaughtUp && a.denylist.Status().Queued < maxUnwritten {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
 // Run serves and follows the feed until ctx ends, then lets requests under way
 // finish and writes what is not yet on disk. It returns nil for an end that was
 // asked for.
@@ -155,7 +176,10 @@ func (a *App) Run(ctx context.Context) error {
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()
 	written := make(chan error, 1)
-	go func() { written <- a.denylist.Run(writing) }()
+	go func() {
+		a.awaitColdStart(writing)
+		written <- a.denylist.Run(writing)
+	}()
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.syncer.Run(ctx) })

@@ -28,6 +28,17 @@ type Registry interface {
 	Authenticate(id events.ClientID, secret string) (clients.Client, bool)
 }
 
+// Read reads a form and authenticates the client that sent it: how every OAuth
+// endpoint begins.
+func Read(w http.ResponseWriter, r *http.Request, registry Registry) (oauth.Form, clients.Client, error) {
+	form, err := oauth.ReadForm(w, r)
+	if err != nil {
+		return oauth.Form{}, clients.Client{}, err
+	}
+	client, err := Authenticate(r.Header, form, registry)
+	return form, client, err
+}
+
 // Authenticate gives the client that sent a request with the given header and form.
 // It has proved who it is unless [clients.Client.Public] says that it cannot. Every
 // fault is an [*oauth.Error]: invalid_request for two methods at once,

@@ -36,12 +36,7 @@ type Handler struct {
 
 // ServeHTTP implements [http.Handler].
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	form, err := oauth.ReadForm(w, r)
-	if err != nil {
-		oauth.WriteError(w, err)
-		return
-	}
-	client, err := clientauth.Authenticate(r.Header, form, h.Clients)
+	form, client, err := clientauth.Read(w, r, h.Clients)
 	if err != nil {
 		oauth.WriteError(w, err)
 		return

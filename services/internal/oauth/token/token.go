@@ -67,12 +67,7 @@ func NewOutcomes(metrics prometheus.Registerer) (*prometheus.CounterVec, error) 
 
 // ServeHTTP implements [http.Handler].
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	form, err := oauth.ReadForm(w, r)
-	if err != nil {
-		oauth.WriteError(w, err)
-		return
-	}
-	client, err := clientauth.Authenticate(r.Header, form, h.Clients)
+	form, client, err := clientauth.Read(w, r, h.Clients)
 	if err != nil {
 		oauth.WriteError(w, err)
 		return
