@@ -68,6 +68,14 @@ func Decode(b []byte) (events.Envelope, error) {
 	if len(b) > MaxSize {
 		return events.Envelope{}, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(b), MaxSize)
 	}
+	if e, ok := decodeRevoked(b); ok {
+		return e, validate(e)
+	}
+	return decodeAny(b)
+}
+
+// decodeAny reads an envelope by the generated code.
+func decodeAny(b []byte) (events.Envelope, error) {
 	var m eventsv1.Envelope
 	if err := proto.Unmarshal(b, &m); err != nil {
 		return events.Envelope{}, fmt.Errorf("%w: %w", ErrMalformed, err)

@@ -304,6 +304,12 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := codec.Decode(b)
+		if len(b) <= codec.MaxSize {
+			slow, slowErr := codec.DecodeAny(b)
+			if (err == nil) != (slowErr == nil) || err == nil && !reflect.DeepEqual(e, slow) {
+				t.Fatalf("the fast way reads %+v (%v), the general %+v (%v)", e, err, slow, slowErr)
+			}
+		}
 		if err != nil {
 			return
 		}

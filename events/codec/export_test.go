@@ -1,0 +1,4 @@
+package codec
+
+// DecodeAny is the general way, for comparison.
+var DecodeAny = decodeAny
