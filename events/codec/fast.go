@@ -96,7 +96,7 @@ func decodeRevoked(b []byte) (events.Envelope, bool) {
 		if !more {
 			break
 		}
-		switch number {
+		switch int(number) {
 		case fieldID:
 			e.ID = events.EventID(r.uuid(wire))
 		case fieldAt:
@@ -125,7 +125,7 @@ func readRevocation(b []byte) (n events.Revocation, ok bool) {
 		if !more {
 			return n, r.ok
 		}
-		switch number {
+		switch int(number) {
 		case 1:
 			n.ID = events.RevocationID(r.uuid(wire))
 		case 2:
@@ -156,7 +156,7 @@ func readInitiator(outer *wireReader, wire protowire.Type) (i events.Initiator) 
 			outer.ok = outer.ok && r.ok
 			return i
 		}
-		switch number {
+		switch int(number) {
 		case 1:
 			i.Role = r.text(wire)
 		case 2:

@@ -64,8 +64,8 @@ func (d *Denylist) key(r *events.Revocation) uint64 {
 	return d.index.Hash(r.Kind, r.Issuer, r.Target)
 }
 
-// enter makes an entry count. The index comes last: whoever it sends to look finds
-// what it speaks of.
+// enter makes an entry count. Whoever the index sends to look at once waits for mu,
+// and then finds what it spoke of.
 func (d *Denylist) enter(r *events.Revocation, key uint64) {
 	if r.Kind.Wide() {
 		at := targetOf(r)

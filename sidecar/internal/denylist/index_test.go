@@ -293,6 +293,19 @@ func TestReadersMissNoMove(t *testing.T) {
 	readers.Wait()
 }
 
+func TestSameKeyIsOneEntry(t *testing.T) {
+	x := NewIndex(0)
+	for i := range int64(100_000) {
+		x.Insert(1<<40, benchUntil+i%1000*unitSeconds)
+	}
+	if size := x.Size(); size.Entries != 1 {
+		t.Errorf("%d entries", size.Entries)
+	}
+	if last := int64(benchUntil + 999*unitSeconds); !x.Contains(1<<40, last) {
+		t.Error("it does not live as long as the last of them")
+	}
+}
+
 func TestIndexAllocatesNothing(t *testing.T) {
 	x := filled(10_000)
 	var keys [kinds]uint64

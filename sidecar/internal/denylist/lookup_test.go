@@ -140,6 +140,20 @@ func TestLift(t *testing.T) {
 	}
 }
 
+// A lift that comes again counts to the later of its ends.
+func TestLiftAgain(t *testing.T) {
+	d := newList(t, memstore.New())
+	r := denylisttest.Session(1, "s")
+	long, short := denylisttest.Lift(r), denylisttest.Lift(r)
+	short.Until = denylisttest.Now().Add(time.Second)
+	for _, l := range []events.Lift{long, short} {
+		apply(t, d, denylist.Batch{Lifted: []events.Lift{l}})
+	}
+	d.Expire(denylisttest.Now().Add(time.Minute))
+	apply(t, d, denylist.Batch{Entries: []events.Revocation{r}})
+	wantVerdict(t, d, "s", false)
+}
+
 // A lift that names another target, kind or issuer lifts nothing.
 func TestLiftOfSomethingElse(t *testing.T) {
 	r := denylisttest.Session(1, "s")

@@ -36,7 +36,7 @@ type segment struct {
 	cursor  Cursor
 	narrow  int
 	until   int64 // when the last of it expires
-	sealed  bool  // on its way to the disk, or followed by another
+	sealed  bool  // takes nothing more, since it is on its way to the disk or ends with lifts
 }
 
 // source is what the entries of one time have in common.
@@ -49,11 +49,9 @@ type source struct {
 // open gives the segment that takes the next entry.
 func (q *queue) open() *segment {
 	if n := len(q.segments); n > 0 {
-		s := q.segments[n-1]
-		if !s.sealed && s.narrow+len(s.wide) < segmentEntries {
+		if s := q.segments[n-1]; !s.sealed && s.narrow+len(s.wide) < segmentEntries {
 			return s
 		}
-		s.sealed = true
 	}
 	s := &segment{last: map[uint32]uint32{}}
 	q.segments = append(q.segments, s)
@@ -145,8 +143,8 @@ func (s *segment) read(b []byte) (r events.Revocation, back uint32, rest []byte)
 	return r, uint32(distance), b // #nosec G115 -- written from a uint32
 }
 
-// oldest seals the segment to be written next, nil if there is none. A sealed
-// segment does not change any more and may be read without a lock.
+// oldest seals the segment to be written next, nil if there is none. It does not
+// change any more and may be read without a lock.
 func (q *queue) oldest() *segment {
 	if len(q.segments) == 0 {
 		return nil

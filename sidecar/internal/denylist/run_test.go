@@ -343,6 +343,7 @@ func TestExpiry(t *testing.T) {
 		if got := denylisttest.Read(t, store); len(got.Entries)+len(got.Lifted) != 0 {
 			t.Errorf("on disk afterwards: %+v", got)
 		}
+		wantVerdict(t, d, "a", false) // forgotten even by a clock that goes back
 	})
 }
 
