@@ -20,6 +20,7 @@ func (p pair) loginAnswers(t *testing.T) {
 	if got.header.Get("Cache-Control") != "no-store" || got.header.Get("Content-Type") != jsonType {
 		t.Errorf("got %v", got.header)
 	}
+	p.b.login(t, "username", carol, "password", carolPassword)
 	mine := decode[tokens](t, got)
 	if mine.Type != "Bearer" || mine.Scope != "read" || mine.ExpiresIn < 290 || mine.ExpiresIn > 300 || len(mine.Session) != 36 || mine.Refresh == "" {
 		t.Errorf("got %+v", mine)

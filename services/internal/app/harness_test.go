@@ -24,12 +24,14 @@ import (
 	"github.com/revocast/revocast/services/internal/app" //nolint:depguard // what is tested here
 	"github.com/revocast/revocast/services/internal/clients"
 	"github.com/revocast/revocast/services/internal/config"
+	"github.com/revocast/revocast/services/internal/password"
 	"github.com/revocast/revocast/services/internal/stack"
 )
 
 const (
 	alice, alicePassword = "alice", "wonderland-42"
 	bob, bobPassword     = "bob", "builder-42"
+	carol, carolPassword = "carol", "carol-singer-42"
 
 	audience = "https://api.revocast.test"
 	// mobile and tablet are public and log users in; hasty has no grace window.
@@ -52,10 +54,24 @@ const clientsFile = `clients:
   - {id: backend, type: confidential, grants: [refresh_token], secret_hash: "$HASH", audiences: ["` + audience + `"]}
 `
 
-const usersFile = `users:
-  - {username: alice, password: wonderland-42, roles: [reader]}
-  - {username: bob, password: builder-42}
-`
+// users have hashes that cost little, but for carol, whose password the issuer hashes
+// as it does by default.
+func users(t *testing.T) string {
+	t.Helper()
+	cheap, err := password.New(password.Config{Memory: 64, Time: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := func(text string) string {
+		phc, err := cheap.Hash(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return phc
+	}
+	return fmt.Sprintf("users:\n  - {username: %s, password_hash: %q, roles: [reader]}\n  - {username: %s, password_hash: %q}\n  - {username: %s, password: %s}\n",
+		alice, hash(alicePassword), bob, hash(bobPassword), carol, carolPassword)
+}
 
 // issuer is one issuer of a test: the real thing, in this process, on free ports.
 type issuer struct {
@@ -95,7 +111,7 @@ func (r *record) logger() *zap.Logger {
 func configure(t *testing.T, dir string, more ...string) config.Config {
 	t.Helper()
 	write(t, filepath.Join(dir, "clients.yaml"), strings.Replace(clientsFile, "$HASH", clients.HashSecret(backendSecret), 1))
-	write(t, filepath.Join(dir, "users.yaml"), usersFile)
+	write(t, filepath.Join(dir, "users.yaml"), users(t))
 	ports, err := stack.FreePorts(4)
 	if err != nil {
 		t.Fatal(err)
