@@ -230,9 +230,12 @@ type User struct {
 	PasswordHash string
 	Roles        []string
 	Disabled     bool
-	// Version grows by one with every change of the credential. A login that
-	// verified one version does not survive a change to another.
+	// Version grows by one with every change of the credential. A session opened
+	// by an earlier one is over, unless Spared names it.
 	Version uint64
+	// Spared is the session from which the credential was changed last; empty if
+	// somebody else changed it.
+	Spared SessionID
 }
 
 // Key is the public half of a signing key.

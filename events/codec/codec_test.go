@@ -56,7 +56,7 @@ func samples() map[string]events.Event {
 	}
 	user := events.User{
 		Subject: "u-7", Username: "alice", PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
-		Roles: []string{"admin"}, Disabled: true, Version: 4,
+		Roles: []string{"admin"}, Disabled: true, Version: 4, Spared: sampleSession,
 	}
 	key := events.Key{ID: "k1", Algorithm: "ES256", JWK: []byte(`{"kty":"EC"}`), Signature: bytes.Repeat([]byte{1}, 64)}
 	return map[string]events.Event{

@@ -224,14 +224,14 @@ func seconds(n int64) time.Duration {
 func userOut(u events.User) *eventsv1.User {
 	return &eventsv1.User{
 		Subject: string(u.Subject), Username: u.Username, PasswordHash: u.PasswordHash,
-		Roles: u.Roles, Disabled: u.Disabled, Version: u.Version,
+		Roles: u.Roles, Disabled: u.Disabled, Version: u.Version, Spared: string(u.Spared),
 	}
 }
 
 func userIn(m *eventsv1.User) events.User {
 	return events.User{
 		Subject: events.Subject(m.GetSubject()), Username: m.GetUsername(), PasswordHash: m.GetPasswordHash(),
-		Roles: m.GetRoles(), Disabled: m.GetDisabled(), Version: m.GetVersion(),
+		Roles: m.GetRoles(), Disabled: m.GetDisabled(), Version: m.GetVersion(), Spared: events.SessionID(m.GetSpared()),
 	}
 }
 

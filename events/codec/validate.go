@@ -256,6 +256,7 @@ func (c *checker) user(u events.User) {
 	c.required("username", u.Username, maxText)
 	c.required("password hash", u.PasswordHash, maxID)
 	c.list("roles", u.Roles)
+	c.text("spared session", string(u.Spared), maxID)
 }
 
 func (c *checker) key(k events.Key) {

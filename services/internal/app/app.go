@@ -143,7 +143,7 @@ func (a *App) openBroker(context.Context) error {
 	}
 	conn, err := nats.Connect(url,
 		nats.Name("revocast issuer"), nats.UserCredentials(creds), nats.CustomInboxPrefix(topology.Issuer.InboxPrefix()),
-		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
+		nats.RetryOnFailedConnect(true), nats.PingInterval(10*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
 		nats.ReconnectJitter(200*time.Millisecond, time.Second),
 		// Refused twice is not for ever: somebody may be mending the accounts.
 		nats.IgnoreAuthErrorAbort(),

@@ -27,7 +27,7 @@ func (p pair) crowd(t *testing.T, sub events.Subject, more int) {
 		n := events.Session{
 			ID: events.SessionID(uuid.Must(uuid.NewV7()).String()), Issuer: events.Issuer(p.a.Issuer), Subject: sub, Client: mobile,
 			Audience: []string{audience}, Salt: make([]byte, 32), KeyID: keys.RefreshKey().ID(), AuthTime: now, MintedAt: now,
-			AccessExpires: now.Add(time.Minute), Deadline: now.Add(time.Hour),
+			AccessExpires: now.Add(time.Minute), Deadline: now.Add(time.Hour), CredentialVersion: 1,
 		}
 		id := events.EventID(uuid.Must(uuid.NewV7()).String())
 		body, err := codec.Encode(events.Envelope{ID: id, At: now, Event: events.SessionStarted{Session: n}})

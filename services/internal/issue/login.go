@@ -82,11 +82,10 @@ func (s *Service) start(ctx context.Context, n events.Session, policy session.Po
 
 // abandon ends a session from which nothing was ever minted.
 func (s *Service) abandon(ctx context.Context, own string, state session.State) error {
-	_, err := s.recordEnd(ctx, own, state, events.Ending{
+	return s.recordEnd(ctx, own, state, events.Ending{
 		RevocationID: events.RevocationID(newID()), Reason: events.ReasonStaleLogin,
 		By: events.Initiator{Role: "policy"}, At: time.Now(),
 	})
-	return err
 }
 
 // grant mints what the state allows and derives the refresh token of generation.

@@ -58,7 +58,9 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 	if r.Kind == events.KindToken && !r.Expires.IsZero() {
 		n.Until = r.Expires.Add(events.MaxLeeway + events.MaxSkew)
 	}
-	if r.Kind.Wide() && r.Kind != events.KindKey { // a stolen key signs any time and place
+	if r.Kind == events.KindKey {
+		n.Until = now.Add(keyRevocation) // a stolen key signs any time, place and expiry
+	} else if r.Kind.Wide() {
 		n.CutTime = now
 		if own {
 			cut, err := s.barrier(ctx)
@@ -81,11 +83,14 @@ func (s *Service) denyThenRecord(ctx context.Context, n events.Revocation, now t
 		return Revoked{}, err
 	}
 	failpoint("denied")
-	if _, err := s.recordCut(ctx, n); err != nil {
+	if err := s.recordCut(ctx, n); err != nil {
 		return Revoked{}, err
 	}
 	return Revoked{Revocation: n, FeedSequence: sequence}, nil
 }
+
+// keyRevocation is how long a key stays revoked: longer than anybody trusts it.
+const keyRevocation = 50 * 365 * 24 * time.Hour
 
 // standingToken finds a token's revocation that the journal knows already. It was
 // announced before it was recorded, so saying it again would only cost the fleet.
@@ -158,72 +163,70 @@ func (s *Service) end(ctx context.Context, own string, state session.State, reas
 		return Revoked{}, err
 	}
 	failpoint("denied")
-	if _, err := s.recordEnd(ctx, own, state, events.Ending{RevocationID: n.ID, Reason: reason, By: by, At: now}); err != nil {
+	if err := s.recordEnd(ctx, own, state, events.Ending{RevocationID: n.ID, Reason: reason, By: by, At: now}); err != nil {
 		return Revoked{}, err
 	}
 	return Revoked{Revocation: n, FeedSequence: sequence}, nil
 }
 
-// recordEnd appends a session's end, whatever else happens to it meanwhile. It
-// reports whether this call wrote it.
-func (s *Service) recordEnd(ctx context.Context, own string, state session.State, ending events.Ending) (bool, error) {
+// recordEnd appends a session's end, whatever else happens to it meanwhile.
+func (s *Service) recordEnd(ctx context.Context, own string, state session.State, ending events.Ending) error {
 	for range maxAttempts {
 		now := time.Now()
 		event, refusal := session.Decide(state, session.Revoke{Ending: ending}, now)
 		switch {
 		case errors.Is(refusal, session.ErrOver), errors.Is(refusal, session.ErrNotFound):
-			return false, nil
+			return nil
 		case refusal == nil:
 			revoked, ok := event.(events.SessionRevoked)
 			if !ok {
-				return false, fmt.Errorf("ending a session: decided %T", event)
+				return fmt.Errorf("ending a session: decided %T", event)
 			}
 			_, err := s.journal.Append(ctx, events.Append{
 				Subject: own, Envelope: envelope(now, revoked), After: state.Position.Sequence,
 				TTL: session.Keep(revoked.Session.Deadline, now),
 			})
 			if !errors.Is(err, events.ErrConflict) {
-				return err == nil, err
+				return err
 			}
 		case !errors.Is(refusal, session.ErrBarrier):
-			return false, fmt.Errorf("ending a session: %w: %w", events.ErrUnavailable, refusal)
+			return fmt.Errorf("ending a session: %w: %w", events.ErrUnavailable, refusal)
 		}
 		var err error
 		if state, _, err = s.loadBehindBarrier(ctx, []string{own}); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return false, fmt.Errorf("ending a session: %w: %d conflicts", events.ErrUnavailable, maxAttempts)
+	return fmt.Errorf("ending a session: %w: %d conflicts", events.ErrUnavailable, maxAttempts)
 }
 
-// recordCut adds n to the standing revocations of its target. It reports whether
-// this call wrote it.
-func (s *Service) recordCut(ctx context.Context, n events.Revocation) (bool, error) {
+// recordCut adds n to the standing revocations of its target.
+func (s *Service) recordCut(ctx context.Context, n events.Revocation) error {
 	key := s.keyer.Key(n.Kind, n.Issuer, n.Target)
 	subject := s.cfg.Realm.Cut(n.Kind, key)
 	for range maxAttempts {
 		records, barrier, err := s.recordsBehindBarrier(ctx, subject)
 		if err != nil {
-			return false, err
+			return err
 		}
 		standing, after := standingOf(records, subject)
 		if session.Covered(standing, n) {
-			return false, nil
+			return nil
 		}
-		keepUntil, err := s.keepCut(ctx, n, key, barrier)
+		keep, spared, err := s.keepCut(ctx, n, key, barrier)
 		if err != nil {
-			return false, err
+			return err
 		}
 		now := time.Now()
-		next := session.AddCut(standing, after > 0, n, keepUntil, now)
+		next := session.AddCut(standing, after > 0, session.Cut{Revocation: n, Keep: keep, Spared: spared}, now)
 		_, err = s.journal.Append(ctx, events.Append{
 			Subject: subject, Envelope: envelope(now, next), After: after, TTL: session.Keep(next.Deadline, now),
 		})
 		if !errors.Is(err, events.ErrConflict) {
-			return err == nil, err
+			return err
 		}
 	}
-	return false, fmt.Errorf("recording revocation %s: %w: %d conflicts", n.ID, events.ErrUnavailable, maxAttempts)
+	return fmt.Errorf("recording revocation %s: %w: %d conflicts", n.ID, events.ErrUnavailable, maxAttempts)
 }
 
 func (s *Service) recordsBehindBarrier(ctx context.Context, subject string) ([]events.Record, events.Position, error) {
@@ -247,33 +250,38 @@ func standingOf(records []events.Record, subject string) (events.CutsRecorded, u
 
 // keepCut says how long the journal must remember n: a cut of sessions longer
 // than every session that existed when it was made, anything else as long as the
-// tokens it denies. Zero is for ever.
-func (s *Service) keepCut(ctx context.Context, n events.Revocation, key events.SubjectKey, barrier events.Position) (time.Time, error) {
+// tokens it denies. Zero is for ever. It also finds where the excepted session began.
+func (s *Service) keepCut(ctx context.Context, n events.Revocation, key events.SubjectKey, barrier events.Position) (keep time.Time, spared events.Position, err error) {
 	if n.Kind == events.KindToken || n.Kind == events.KindKey || n.Scope == events.ScopeAccessTokens {
-		return n.Until, nil
+		return n.Until, spared, nil
 	}
 	if n.Kind != events.KindSubject {
-		return time.Time{}, nil // whose sessions are too many to ask
+		return keep, spared, nil // whose sessions are too many to ask
 	}
 	records, err := s.journal.Load(ctx, barrier, s.cfg.Realm.Sessions(key), s.cfg.Realm.Barrier())
 	if errors.Is(err, events.ErrTooMany) {
-		return time.Time{}, nil
+		return keep, spared, nil
 	}
 	if err != nil {
-		return time.Time{}, err
+		return keep, spared, err
 	}
-	keep := n.Until
+	keep = n.Until
+	endless := false
 	for _, r := range records {
 		state := session.Apply(session.State{}, r)
 		if !state.Exists() {
 			continue
 		}
-		if state.Session.Deadline.IsZero() {
-			return time.Time{}, nil
+		if state.Session.ID == n.Except {
+			spared = state.Session.Began
 		}
+		endless = endless || state.Session.Deadline.IsZero()
 		if state.Session.Deadline.After(keep) {
 			keep = state.Session.Deadline
 		}
 	}
-	return keep.Add(time.Minute), nil
+	if endless {
+		return time.Time{}, spared, nil
+	}
+	return keep.Add(time.Minute), spared, nil
 }

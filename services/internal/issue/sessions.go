@@ -2,7 +2,10 @@ package issue
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/revocast/revocast/events"
@@ -39,7 +42,12 @@ func (s *Service) Authenticate(ctx context.Context, token string, current bool) 
 	if current {
 		state, _, err = s.loadBehindBarrier(ctx, subjects)
 	} else {
-		state, err = s.load(ctx, events.Position{}, subjects)
+		// The token says how far a replica must have read to judge it.
+		minted, perr := events.ParsePosition(c.MintedAt)
+		if perr != nil {
+			return Caller{}, fmt.Errorf("%w: %w", ErrToken, perr)
+		}
+		state, err = s.load(ctx, minted, subjects)
 	}
 	switch {
 	case err != nil:
@@ -84,25 +92,55 @@ func denied(state session.State, c claims.Access, kid events.KeyID) bool {
 
 // Sessions lists the living sessions of a subject, oldest first.
 func (s *Service) Sessions(ctx context.Context, sub events.Subject) ([]session.State, error) {
+	return s.living(ctx, events.Position{}, sub)
+}
+
+// living lists sessions as a replica at least that far knows them.
+func (s *Service) living(ctx context.Context, atLeast events.Position, sub events.Subject) ([]session.State, error) {
 	k := s.subjectKey(sub)
-	records, err := s.journal.Load(ctx, events.Position{}, s.subjectsOf(s.cfg.Realm.Sessions(k), k, "")...)
+	r := s.cfg.Realm
+	places := []string{r.Sessions(k), r.User(k), r.Cut(events.KindSubject, k), r.Cut(events.KindAll, s.keyer.Key(events.KindAll, s.cfg.Issuer, ""))}
+	if !atLeast.IsZero() {
+		places = append(places, r.Barrier()) // an answer that is never empty
+	}
+	records, err := s.journal.Load(ctx, atLeast, places...)
 	if err != nil {
 		return nil, err
 	}
-	var cuts session.State
-	for _, r := range records {
-		if _, ok := r.Envelope.Event.(events.CutsRecorded); ok {
-			cuts = session.Apply(cuts, r)
-		}
+	shared, err := s.sharedState(ctx, records)
+	if err != nil {
+		return nil, err
 	}
 	var living []session.State
-	for _, r := range records {
-		state := session.Apply(cuts, r)
+	for _, record := range records {
+		state := session.Apply(shared, record)
 		if state.Exists() && !state.Over() && !state.Expired(time.Now()) {
 			living = append(living, state)
 		}
 	}
 	return living, nil
+}
+
+// sharedState gives what the sessions of one subject have in common: user and cuts,
+// those of the clients they belong to included.
+func (s *Service) sharedState(ctx context.Context, records []events.Record) (shared session.State, err error) {
+	clients := map[string]bool{}
+	for _, r := range records {
+		state := session.Apply(session.State{}, r)
+		if state.Exists() {
+			key := s.keyer.Key(events.KindClient, s.cfg.Issuer, string(state.Session.Client))
+			clients[s.cfg.Realm.Cut(events.KindClient, key)] = true
+			continue
+		}
+		shared = session.Apply(shared, r)
+	}
+	shared.Now = time.Time{}
+	if len(clients) == 0 {
+		return shared, nil
+	}
+	byClient, err := s.load(ctx, events.Position{}, slices.Collect(maps.Keys(clients)))
+	shared.Cuts = append(shared.Cuts, byClient.Cuts...)
+	return shared, err
 }
 
 // EndOwn ends one session of the caller's. Any other id changes nothing and is no
@@ -119,6 +157,20 @@ func (s *Service) EndOwn(ctx context.Context, c Caller, sid events.SessionID) er
 
 // EndAll ends every session of the caller's, or every other.
 func (s *Service) EndAll(ctx context.Context, c Caller, spareThis bool) error {
+	barrier, err := s.barrier(ctx)
+	if err != nil {
+		return err
+	}
+	// Where nothing is left to end, nothing is announced: every announcement goes
+	// to every sidecar.
+	living, err := s.living(ctx, barrier, c.Subject)
+	alone := len(living) == 0 || len(living) == 1 && living[0].Session.ID == c.Session
+	if err == nil && spareThis && alone {
+		return nil
+	}
+	if err != nil && !errors.Is(err, events.ErrTooMany) {
+		return err
+	}
 	r := Revocation{
 		Kind: events.KindSubject, Target: string(c.Subject),
 		Reason: events.ReasonLogoutAll, By: events.Initiator{Role: "user"},
@@ -126,7 +178,7 @@ func (s *Service) EndAll(ctx context.Context, c Caller, spareThis bool) error {
 	if spareThis {
 		r.Except, r.Reason = c.Session, events.ReasonLogoutOthers
 	}
-	_, err := s.Revoke(ctx, r)
+	_, err = s.Revoke(ctx, r)
 	return err
 }
 

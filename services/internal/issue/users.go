@@ -115,6 +115,10 @@ func (s *Service) setPassword(ctx context.Context, user events.User, after event
 	}
 	user.PasswordHash = hash
 	user.Version++
+	user.Spared = except
+	// From here on it is done or not: a caller that hangs up must not leave the
+	// new password without what follows from it.
+	ctx = context.WithoutCancel(ctx)
 	now := time.Now()
 	cut, err := s.journal.Append(ctx, events.Append{
 		Subject:  s.cfg.Realm.User(s.subjectKey(user.Subject)),

@@ -378,6 +378,10 @@ func TestAddCut(t *testing.T) {
 		var standing events.CutsRecorded
 		var all []events.Revocation
 		sids := []events.SessionID{"", "a", "b", "c"}
+		begins := map[events.SessionID]uint64{}
+		for _, id := range sids[1:] {
+			begins[id] = rapid.Uint64Range(1, 22).Draw(t, "begins")
+		}
 		for i := range rapid.IntRange(1, 12).Draw(t, "cuts") {
 			r := events.Revocation{
 				ID: rid, Kind: events.KindSubject, Issuer: "https://id.example", Target: "u-7",
@@ -385,13 +389,20 @@ func TestAddCut(t *testing.T) {
 				Except: rapid.SampledFrom(sids).Draw(t, "except"),
 				Until:  noon.Add(time.Duration(i) * time.Minute),
 			}
-			standing = session.AddCut(standing, i > 0, r, noon.Add(time.Hour), noon)
+			cut := session.Cut{Revocation: r, Keep: noon.Add(time.Hour)}
+			if spared := begins[r.Except]; r.Except != "" && rapid.Bool().Draw(t, "known") {
+				cut.Spared = events.Position{Sequence: spared}
+			}
+			standing = session.AddCut(standing, i > 0, cut, noon)
 			all = append(all, r)
 		}
 		for seq := range uint64(22) {
-			for _, id := range sids[1:] {
+			for _, id := range []events.SessionID{"a", "b", "c", "another"} {
 				n := begin()
 				n.ID, n.Began = id, events.Position{Sequence: seq + 1}
+				if began, known := begins[id]; known {
+					n.Began.Sequence = began
+				}
 				kept := session.State{Session: n, Cuts: standing.Cuts}
 				every := session.State{Session: n, Cuts: all}
 				if kept.Over() != every.Over() {

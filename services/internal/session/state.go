@@ -111,6 +111,11 @@ func (s State) Over() bool {
 	if s.Session.Ended != nil || s.User.Disabled {
 		return true
 	}
+	// A credential that has been replaced takes its sessions along by itself,
+	// whatever becomes of the cut that announces it.
+	if s.Session.CredentialVersion < s.User.Version && s.User.Spared != s.Session.ID {
+		return true
+	}
 	_, cut := s.CutBy()
 	return cut
 }
@@ -129,22 +134,43 @@ func (s State) supersededAt(g uint64) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// Cut is a revocation about to be recorded.
+type Cut struct {
+	events.Revocation
+	// Spared is where the session began that the revocation excepts; zero if it
+	// excepts none, or where that is not known.
+	Spared events.Position
+	// Keep is how long it must be remembered; zero for ever.
+	Keep time.Time
+}
+
 // AddCut gives the record of standing cuts with n added. What n covers entirely
-// is dropped, what no longer denies anything as well. keep is how long n itself
-// must be remembered (zero: for ever); existing says whether standing was read
-// from the log, so that its deadline counts.
-func AddCut(standing events.CutsRecorded, existing bool, n events.Revocation, keep, now time.Time) events.CutsRecorded {
-	next := events.CutsRecorded{Deadline: keep}
+// is dropped, what no longer denies anything as well. existing says whether
+// standing was read from the log, so that its deadline counts.
+func AddCut(standing events.CutsRecorded, existing bool, n Cut, now time.Time) events.CutsRecorded {
+	next := events.CutsRecorded{Deadline: n.Keep}
 	for _, c := range standing.Cuts {
-		if over := c.Scope == events.ScopeAccessTokens && now.After(c.Until); !over && !dominates(n, c) {
+		if over := c.Scope == events.ScopeAccessTokens && now.After(c.Until); !over && !n.makesRedundant(c) {
 			next.Cuts = append(next.Cuts, c)
 		}
 	}
-	next.Cuts = append(next.Cuts, n)
+	next.Cuts = append(next.Cuts, n.Revocation)
 	if existing {
-		next.Deadline = notBefore(standing.Deadline, keep)
+		next.Deadline = notBefore(standing.Deadline, n.Keep)
 	}
 	return next
+}
+
+// makesRedundant reports whether nothing that old ends would live without it: n
+// covers all of it, or all but the session that n spares and that began after old.
+func (n Cut) makesRedundant(old events.Revocation) bool {
+	if dominates(n.Revocation, old) {
+		return true
+	}
+	after := !n.Spared.IsZero() && !old.Cut.IsZero() && n.Spared.Shard == old.Cut.Shard && n.Spared.Sequence > old.Cut.Sequence
+	all := n.Revocation
+	all.Except = ""
+	return after && dominates(all, old)
 }
 
 // Covered reports whether the standing cuts already say what n says.

@@ -1553,6 +1553,7 @@ type User struct {
 	Roles         []string               `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
 	Disabled      bool                   `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	Version       uint64                 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	Spared        string                 `protobuf:"bytes,7,opt,name=spared,proto3" json:"spared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1627,6 +1628,13 @@ func (x *User) GetVersion() uint64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *User) GetSpared() string {
+	if x != nil {
+		return x.Spared
+	}
+	return ""
 }
 
 type Key struct {
@@ -1813,14 +1821,15 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\rrevocation_id\x18\x01 \x01(\fR\frevocationId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12-\n" +
 	"\x02by\x18\x03 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\x12\x11\n" +
-	"\x04at_s\x18\x04 \x01(\x03R\x03atS\"\xad\x01\n" +
+	"\x04at_s\x18\x04 \x01(\x03R\x03atS\"\xc5\x01\n" +
 	"\x04User\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12#\n" +
 	"\rpassword_hash\x18\x03 \x01(\tR\fpasswordHash\x12\x14\n" +
 	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x1a\n" +
 	"\bdisabled\x18\x05 \x01(\bR\bdisabled\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\x04R\aversion\"c\n" +
+	"\aversion\x18\x06 \x01(\x04R\aversion\x12\x16\n" +
+	"\x06spared\x18\a \x01(\tR\x06spared\"c\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x10\n" +
