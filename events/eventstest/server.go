@@ -40,6 +40,8 @@ const (
 type Server struct {
 	party
 	options *server.Options
+	// home is the test that the server belongs to; its directories outlive subtests.
+	home testing.TB
 	// running is nil while the server is down; links look at it too.
 	running atomic.Pointer[server.Server]
 }
@@ -98,7 +100,7 @@ func newServer(t testing.TB, p party) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Server{party: p, options: options}
+	return &Server{party: p, options: options, home: t}
 }
 
 // serverOptions configures a server to trust the authority and nothing else.
@@ -173,7 +175,7 @@ func (s *Server) clientAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.opti
 // reaches the disk that [Server.Start] will find, which goes with t.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
-	left := t.TempDir()
+	left := s.home.TempDir()
 	if err := copyTree(left, s.options.StoreDir); err != nil {
 		t.Fatal(err)
 	}

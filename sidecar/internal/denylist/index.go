@@ -98,28 +98,49 @@ func (x *Index) Insert(key uint64, until int64) {
 // empty gives way to a smaller one. A later call with an earlier now forgets
 // nothing more.
 func (x *Index) Expire(now int64) {
+	for w := x.walk(now); w.step(); {
+	}
+}
+
+// walk is one way of Expire through the table.
+type walk struct {
+	x      *Index
+	t      *table
+	from   uint64 // the next bucket
+	live   int    // entries found so far
+	before int    // entries counted at its start
+}
+
+// stretch is how many buckets a step tidies: 256 kB of them. An insert waits for a
+// step, not for a walk.
+const stretch = 4096
+
+func (x *Index) walk(now int64) *walk {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	x.horizon = max(x.horizon, unitDown(now))
-	t, before, live := x.table.Load(), x.entries, 0
-	for from := uint64(0); from < t.count(); from += stretch {
-		live += t.tidy(from, min(from+stretch, t.count()), x.horizon)
-		// An insert must not wait for a walk through the whole table.
-		x.writing.Unlock()
-		x.writing.Lock()
-		if x.table.Load() != t {
-			return // it has been rebuilt, without what expired
-		}
-	}
-	if max(bucketsFor(live), x.least) <= t.count()/2 {
-		x.rebuild(t)
-		return
-	}
-	x.entries += live - before // what came meanwhile counts, perhaps twice
+	return &walk{x: x, t: x.table.Load(), before: x.entries}
 }
 
-// stretch is how many buckets Expire tidies at a time: 256 kB of them.
-const stretch = 4096
+// step goes on and reports whether there is more to do.
+func (w *walk) step() bool {
+	x := w.x
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	switch {
+	case x.table.Load() != w.t: // rebuilt meanwhile, without what expired
+	case w.from < w.t.count():
+		to := min(w.from+stretch, w.t.count())
+		w.live += w.t.tidy(w.from, to, x.horizon)
+		w.from = to
+		return true
+	case max(bucketsFor(w.live), x.least) <= w.t.count()/2:
+		x.rebuild(w.t)
+	default:
+		x.entries += w.live - w.before // what came meanwhile counts, perhaps twice
+	}
+	return false
+}
 
 // rebuild publishes a table of the right size with what has not expired.
 func (x *Index) rebuild(old *table) {

@@ -249,6 +249,40 @@ func TestReadersMissNothing(t *testing.T) {
 	wantInvariants(t, x.table.Load(), x.horizon)
 }
 
+// What is inserted while Expire walks through the table stays, also if the table is
+// rebuilt meanwhile.
+func TestInsertBetweenSteps(t *testing.T) {
+	for steps := range 8 {
+		x, r := NewIndex(0), rand.New(rand.NewPCG(1, 2))
+		for x.Size().Bytes < 2<<20 {
+			x.Insert(r.Uint64(), benchNow) // which will have expired
+		}
+		full := int(maxLoad * float64(x.table.Load().slots()))
+		for x.Size().Entries < full-10 {
+			x.Insert(r.Uint64(), benchNow)
+		}
+		w := x.walk(benchUntil)
+		for range steps {
+			w.step()
+		}
+		keys := make([]uint64, 2000)
+		for i := range keys { // with the eleventh the table is rebuilt
+			keys[i] = r.Uint64()
+			x.Insert(keys[i], never)
+		}
+		for w.step() {
+		}
+		for _, k := range keys {
+			if !x.Contains(k, benchUntil) {
+				t.Fatalf("a key is missing that came after %d steps", steps)
+			}
+		}
+		if size := x.Size(); size.Entries < len(keys) {
+			t.Errorf("after %d steps %d entries are counted", steps, size.Entries)
+		}
+	}
+}
+
 // A key is found at every moment while it is moved from the next bucket into its
 // home, and while the chain that led to it is cut.
 func TestReadersMissNoMove(t *testing.T) {

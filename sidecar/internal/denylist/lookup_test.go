@@ -195,6 +195,32 @@ func TestMalformedBatch(t *testing.T) {
 	}
 }
 
+// What is kept, and found, is in the form that stores keep.
+func TestEntriesBecomeCanonical(t *testing.T) {
+	r := denylisttest.Subject(1, "c")
+	r.Kind, r.Cut, r.Except, r.Until = events.KindClient, events.Position{}, "s", r.Until.Add(time.Nanosecond)
+	want, err := denylist.Canonical(r)
+	if err != nil || want == r {
+		t.Fatalf("%+v, %v", want, err)
+	}
+	l := denylisttest.Lift(denylisttest.Session(2, "s"))
+	l.Signature = []byte("checked")
+	store := memstore.New()
+	d := newList(t, store)
+	apply(t, d, denylist.Batch{Cursor: denylist.Cursor{Epoch: "e", Sequence: 5}})
+	apply(t, d, denylist.Batch{Entries: []events.Revocation{r}, Lifted: []events.Lift{l}})
+	if f, err := d.Lookup(tokenOf(d, "s"), denylisttest.Now()); err != nil || f.Revocation != want {
+		t.Errorf("found %+v, %v; want %+v", f, err, want)
+	}
+	if err := d.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	got := denylisttest.Read(t, store)
+	if len(got.Entries) != 1 || got.Entries[0] != want || len(got.Lifted) != 1 || got.Lifted[0].Signature != nil || got.Cursor.Sequence != 5 {
+		t.Errorf("on disk: %+v", got)
+	}
+}
+
 func TestConfirmedIsBounded(t *testing.T) {
 	store := &faulty{Store: memstore.New()}
 	d, err := denylist.New(denylist.Config{Confirmed: 10}, store)

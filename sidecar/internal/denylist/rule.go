@@ -132,7 +132,7 @@ func LaterUntil(a, b time.Time) time.Time {
 // denies reports whether r, which names t, covers it. Positions decide; times do
 // only for tokens without any, which other issuers made.
 func denies(r *events.Revocation, t *Token) bool {
-	if r.Kind == events.KindSubject && r.Except != "" && r.Except == t.Session {
+	if r.Except != "" && r.Except == t.Session { // only subjects have an exception, see Canonical
 		return false
 	}
 	if t.SessionAt.IsZero() && t.MintedAt.IsZero() {

@@ -24,7 +24,7 @@ var errDisk = errors.New("disk on fire")
 type faulty struct {
 	denylist.Store
 	writesFail, readsFail atomic.Bool
-	finds                 atomic.Int64
+	finds, expires        atomic.Int64
 	entered, leave        chan struct{} // if set, Apply passes through both
 }
 
@@ -50,6 +50,11 @@ func (f *faulty) Find(k events.Kind, i events.Issuer, name string) ([]events.Rev
 		return nil, errDisk
 	}
 	return f.Store.Find(k, i, name)
+}
+
+func (f *faulty) Expire(ctx context.Context, now time.Time) error {
+	f.expires.Add(1)
+	return f.Store.Expire(ctx, now)
 }
 
 func (f *faulty) Load() iter.Seq2[denylist.Batch, error] {
@@ -317,22 +322,27 @@ func TestShutdownWritesWhatIsQueued(t *testing.T) {
 // Everything goes when it has expired: memory at once, disk when Run comes to it.
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		disk := memstore.New()
+		store := &faulty{Store: disk}
 		d := newList(t, store)
 		start(t, d)
+		synctest.Wait() // Run is idle and has to be told
 		b := sessions("a", "b")
 		b.Entries = append(b.Entries, denylisttest.Subject(9, "u"))
 		b.Lifted = []events.Lift{denylisttest.Lift(denylisttest.Session(5, "lifted"))}
 		apply(t, d, b)
 		synctest.Wait()
 		wantVerdict(t, d, "a", true) // and is confirmed
+		if got := denylisttest.Read(t, disk); len(got.Entries) != 3 || store.expires.Load() != 0 {
+			t.Errorf("on disk at first: %+v", got)
+		}
 		end := denylisttest.Now().Add(time.Hour)
 		d.Expire(end)
 		synctest.Wait()
 		if s := d.Status(); s.Narrow != 2 || s.Wide[events.KindSubject] != 1 || s.Lifted != 1 {
 			t.Errorf("at the last moment: %+v", s)
 		}
-		if got := denylisttest.Read(t, store); len(got.Entries) != 3 {
+		if got := denylisttest.Read(t, disk); len(got.Entries) != 3 {
 			t.Errorf("on disk at the last moment: %+v", got)
 		}
 		d.Expire(end.Add(2 * time.Minute)) // the index counts in units
@@ -340,10 +350,15 @@ func TestExpiry(t *testing.T) {
 		if s := d.Status(); s.Narrow != 0 || len(s.Wide) != 0 || s.Lifted != 0 || s.Queued != 0 {
 			t.Errorf("afterwards: %+v", s)
 		}
-		if got := denylisttest.Read(t, store); len(got.Entries)+len(got.Lifted) != 0 {
+		if got := denylisttest.Read(t, disk); len(got.Entries)+len(got.Lifted) != 0 {
 			t.Errorf("on disk afterwards: %+v", got)
 		}
 		wantVerdict(t, d, "a", false) // forgotten even by a clock that goes back
+		apply(t, d, sessions("c"))
+		synctest.Wait()
+		if n := store.expires.Load(); n != 2 {
+			t.Errorf("the disk was searched %d times", n)
+		}
 	})
 }
 

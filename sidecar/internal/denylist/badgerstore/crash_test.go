@@ -227,6 +227,44 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// A log that was cut off while a newer one, with the cursor, is whole.
+func TestOlderLogCutOff(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	n := 0
+	grow := func() {
+		fillWith(t, s, n, 500, large)
+		n += 500
+	}
+	for range 4 {
+		grow()
+	}
+	before := snapshot(t, dir) // one log
+	first := badgerstore.Logs(dir)[0]
+	until(t, "a newer log", func() bool {
+		grow()
+		logs := badgerstore.Logs(dir)
+		return len(logs) == 1 && logs[0] != first
+	})
+	newer := badgerstore.Logs(snapshot(t, dir))[0]
+	b, err := os.ReadFile(newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(before, "badger", filepath.Base(newer)), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	older := badgerstore.Logs(before)[0]
+	if err := os.Truncate(older, int64(len(contentOf(t, older))/2)); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, before)
+	if again.Damage() == nil {
+		t.Error("the store takes it for whole")
+	}
+	wantWhole(t, again)
+}
+
 func flip(name string, at int64) error {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {

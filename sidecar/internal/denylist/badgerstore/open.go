@@ -105,35 +105,52 @@ func open(cfg Config, boot string) (*Store, error) {
 // load opens what is there, or begins anew if that cannot be trusted.
 func (s *Store) load() error {
 	if err := s.writable(); err != nil {
-		return err // no fault of the store's
+		return err
 	}
-	s.damage = s.tryLoad()
-	if s.damage == nil {
-		return nil
+	err := s.tryLoad()
+	if !errors.Is(err, errDamaged) {
+		return err
 	}
+	s.damage = err
 	if err := os.RemoveAll(s.dir); err != nil {
 		return fmt.Errorf("removing what is damaged (%w): %w", s.damage, err)
 	}
 	return s.tryLoad()
 }
 
+// tryLoad opens what is there. Its error is [errDamaged] only if nothing but the
+// files can be at fault.
 func (s *Store) tryLoad() error {
 	if err := inspect(s.dir); err != nil {
 		return err
 	}
 	db, err := s.openBadger()
+	if err != nil && s.canMakeFiles() {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
 	if err != nil {
 		return err
 	}
 	cursor, err := restoreCursor(db, s.boot)
-	if err == nil {
-		err = s.sync() // what the last process wrote, this one vouches for
-	}
 	if err != nil {
+		return errors.Join(fmt.Errorf("%w: %w", errDamaged, err), db.Close())
+	}
+	// What the last process wrote, this one vouches for.
+	if err := s.sync(); err != nil {
 		return errors.Join(err, db.Close())
 	}
 	s.db, s.cursor, s.synced = db, cursor, cursor
 	return nil
+}
+
+// canMakeFiles tells damage from missing rights, a full disk and a lack of file
+// descriptors, of which Badger's errors keep nothing but their text.
+func (s *Store) canMakeFiles() bool {
+	f, err := os.CreateTemp(s.dir, "probe")
+	if err != nil {
+		return false
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name())) == nil
 }
 
 func (s *Store) openBadger() (db *badger.DB, err error) {

@@ -101,6 +101,37 @@ func TestOtherFormatBeginsAnew(t *testing.T) {
 	}
 }
 
+// What cannot be read for now is not damaged: it is refused, and stays.
+func TestUnreadableIsNotRemoved(t *testing.T) {
+	for _, pattern := range []string{"MANIFEST", "*.sst", "*.mem"} {
+		dir := dirWith(t, 10)
+		if pattern == "*.mem" { // which a store that was closed has not
+			running := t.TempDir()
+			fill(t, open(t, running), 0, 10)
+			dir = snapshot(t, running)
+		}
+		names, err := filepath.Glob(filepath.Join(dir, "badger", pattern))
+		if err != nil || len(names) != 1 {
+			t.Fatal(names, err)
+		}
+		// A directory in a file's place cannot be read, not even by root.
+		aside := filepath.Join(dir, "aside")
+		if err := errors.Join(os.Rename(names[0], aside), os.Mkdir(names[0], 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := badgerstore.Open(badgerstore.Config{Dir: dir}); err == nil {
+			t.Fatalf("%s: opened (%v), %v", pattern, s.Damage(), s.Close())
+		}
+		if err := errors.Join(os.Remove(names[0]), os.Rename(aside, names[0])); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir)
+		if n := wantWhole(t, s); n != 10 || s.Damage() != nil {
+			t.Errorf("%s: cursor %d, %v", pattern, n, s.Damage())
+		}
+	}
+}
+
 // A record that cannot be read is an error and not the end of a list.
 func TestMalformedRecord(t *testing.T) {
 	s := open(t, t.TempDir())

@@ -1,0 +1,69 @@
+package denylist
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/revocast/revocast/events"
+)
+
+func entry(id int, kind events.Kind, issuer events.Issuer, name string) events.Revocation {
+	return canonical(events.Revocation{
+		ID: events.RevocationID(fmt.Sprint(id)), Kind: kind, Issuer: issuer, Target: name,
+		Reason: events.Reason(fmt.Sprint("reason ", id%20)), Until: deadline(int64(1000 + id)),
+	})
+}
+
+// Entries whose keys are equal by chance do not pass for one another.
+func TestQueueTellsEqualKeysApart(t *testing.T) {
+	entries := []events.Revocation{
+		entry(1, events.KindSession, "i", "a"),
+		entry(2, events.KindToken, "i", "a"),
+		entry(3, events.KindSession, "j", "a"),
+		entry(4, events.KindSession, "i", "b"),
+		entry(5, events.KindSession, "i", "a"),
+	}
+	var q queue
+	for i := range entries {
+		q.add(&entries[i], 7)
+	}
+	for i, want := range [][]int{{5, 1}, {2}, {3}, {4}} {
+		var got []int
+		for _, r := range q.find(nil, targetOf(&entries[i]), 7) {
+			got = append(got, slices.Index(entries, r)+1)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%+v: found %v, want %v", targetOf(&entries[i]), got, want)
+		}
+	}
+}
+
+// What goes in comes out, in order, whole, and in pieces of which only those after
+// the last entry of a batch have its cursor.
+func TestQueueKeepsTheOrder(t *testing.T) {
+	const n = 3*segmentEntries + 7
+	var q queue
+	var want []events.Revocation
+	for i := range n {
+		r := entry(i, events.KindSession, "i", fmt.Sprint(i))
+		want = append(want, r)
+		q.add(&r, uint64(i)<<32)
+	}
+	q.finish(nil, Cursor{Epoch: "e", Sequence: n})
+	var got []events.Revocation
+	for s := q.oldest(); s != nil; s = q.oldest() {
+		b := s.batch()
+		if len(b.Entries) > segmentEntries {
+			t.Errorf("%d entries at a time", len(b.Entries))
+		}
+		got = append(got, b.Entries...)
+		if whole := len(got) == n; (b.Cursor.Sequence == n) != whole {
+			t.Errorf("cursor %+v after %d entries", b.Cursor, len(got))
+		}
+		q.drop(s)
+	}
+	if !slices.Equal(got, want) || q.narrow != 0 {
+		t.Errorf("%d of %d entries, or not the same; %d are left", len(got), n, q.narrow)
+	}
+}
