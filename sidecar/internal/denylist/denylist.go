@@ -88,7 +88,10 @@ func New(cfg Config, store Store) (*Denylist, error) {
 			d.enter(&r, d.key(&r))
 		}
 	}
-	d.complete.Store(batches < 2)
+	if batches == 0 {
+		return nil, errors.New("loading the denylist: the store gave nothing, not even an empty list")
+	}
+	d.complete.Store(batches == 1)
 	return d, nil
 }
 
@@ -107,7 +110,7 @@ func (d *Denylist) Lookup(t *Token, now time.Time) (Finding, error) {
 	if t.by != d {
 		return Finding{}, ErrUnprepared
 	}
-	// Read before the index: what it says is then no older than the completeness.
+	// Asked before the index: if it says yes, the index has all by then.
 	narrow := uint8(0)
 	if !d.complete.Load() {
 		narrow = t.has & narrowBits

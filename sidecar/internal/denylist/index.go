@@ -98,7 +98,9 @@ func (x *Index) Insert(key uint64, until int64) {
 // empty gives way to a smaller one. A later call with an earlier now forgets
 // nothing more.
 func (x *Index) Expire(now int64) {
-	for w := x.walk(now); w.step(); {
+	w, more := x.walk(now), true
+	for more {
+		more = w.step()
 	}
 }
 

@@ -3,6 +3,7 @@ package denylist_test
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -258,6 +259,29 @@ func TestConfigIsChecked(t *testing.T) {
 	for _, cfg := range []denylist.Config{{Expect: -1}, {Confirmed: -1}} {
 		if _, err := denylist.New(cfg, memstore.New()); err == nil {
 			t.Errorf("%+v was taken", cfg)
+		}
+	}
+}
+
+// unloadable is a store that gives nothing but err, if that.
+type unloadable struct {
+	denylist.Store
+	err error
+}
+
+func (u unloadable) Load() iter.Seq2[denylist.Batch, error] {
+	return func(yield func(denylist.Batch, error) bool) {
+		if u.err != nil {
+			yield(denylist.Batch{}, u.err)
+		}
+	}
+}
+
+// A list that could not be loaded is not an empty one.
+func TestNoListWithoutItsStore(t *testing.T) {
+	for _, s := range []unloadable{{memstore.New(), errDisk}, {memstore.New(), nil}} {
+		if _, err := denylist.New(denylist.Config{}, s); err == nil || s.err != nil && !errors.Is(err, s.err) {
+			t.Errorf("%+v: %v", s.err, err)
 		}
 	}
 }

@@ -1,9 +1,9 @@
 package badgerstore
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -92,6 +92,13 @@ func inspectManifest(name string) (map[uint64]badger.TableManifest, error) {
 		return nil, fmt.Errorf("inspecting: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read
+	_, err = io.Copy(io.Discard, f)  // which Badger does not tell from a wrong content
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inspecting: %w", err)
+	}
 	m, _, err := badger.ReplayManifestFile(f, format, badger.DefaultOptions(""))
 	if err != nil {
 		return nil, fmt.Errorf("%w: manifest: %w", errDamaged, err)
@@ -138,8 +145,13 @@ func inspectLog(name string) error {
 		return fmt.Errorf("inspecting: %w", err)
 	}
 	var key [8]byte
-	if _, err := f.Read(key[:]); err != nil || size.Size() != 2*memTableBytes || !bytes.Equal(key[:], make([]byte, 8)) {
-		return fmt.Errorf("%w: %s cut off", errDamaged, filepath.Base(name))
+	_, err = io.ReadFull(f, key[:])
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case err != nil:
+		return fmt.Errorf("inspecting: %w", err)
+	case size.Size() == 2*memTableBytes && key == [8]byte{}:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: %s cut off", errDamaged, filepath.Base(name))
 }
