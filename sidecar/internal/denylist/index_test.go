@@ -131,7 +131,7 @@ func wantInvariants(t interface{ Fatalf(string, ...any) }, tab *table, horizon u
 }
 
 func TestIndexGrowsAndShrinks(t *testing.T) {
-	const n = 400_000
+	const n = 200_000
 	x, r := NewIndex(0), rand.New(rand.NewPCG(1, 2))
 	keys := make([]uint64, n)
 	least := x.Size().Bytes
@@ -202,7 +202,7 @@ func TestSteadyChurnNeverRebuilds(t *testing.T) {
 // Readers find every key that has been inserted while a writer fills chains, lets
 // their beginnings expire, moves what is left and rebuilds the table.
 func TestReadersMissNothing(t *testing.T) {
-	const rounds = 100
+	const rounds = 60
 	x := NewIndex(0)
 	var keys [rounds * 40]uint64
 	var published atomic.Int64
@@ -252,9 +252,9 @@ func TestReadersMissNothing(t *testing.T) {
 // What is inserted while Expire walks through the table stays, also if the table is
 // rebuilt meanwhile.
 func TestInsertBetweenSteps(t *testing.T) {
-	for steps := range 8 {
+	for steps := range 4 {
 		x, r := NewIndex(0), rand.New(rand.NewPCG(1, 2))
-		for x.Size().Bytes < 2<<20 {
+		for x.Size().Bytes < 1<<20 {
 			x.Insert(r.Uint64(), benchNow) // which will have expired
 		}
 		full := int(maxLoad * float64(x.table.Load().slots()))
@@ -312,7 +312,7 @@ func TestReadersMissNoMove(t *testing.T) {
 			}
 		})
 	}
-	for range 40 {
+	for range 20 {
 		tab := strayed()
 		current.Store(tab)
 		for home := uint64(0); home < buckets; home += 2 {

@@ -65,7 +65,9 @@ func tryCopy(t *testing.T, dir string) (string, bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(to, "badger", filepath.Base(name)), b, 0o600); err != nil {
+		copied := filepath.Join(to, "badger", filepath.Base(name))
+		content := bytes.TrimRight(b, "\x00") // most of a log has not been written yet
+		if err := errors.Join(os.WriteFile(copied, content, 0o600), os.Truncate(copied, int64(len(b)))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,7 +123,7 @@ func TestPowerCut(t *testing.T) {
 	logs := badgerstore.Logs(dir)
 	synced := contentOf(t, logs[len(logs)-1])
 	fill(t, s, 501, 500)
-	for range 8 {
+	for range 4 {
 		after := snapshot(t, dir)
 		logs := badgerstore.Logs(after)
 		lose(t, logs[len(logs)-1], len(synced))
@@ -175,7 +177,7 @@ func lose(t *testing.T, name string, keep int) {
 
 // Whatever happens to a file, a store is whole when it opens, or empty and says so.
 func TestDamage(t *testing.T) {
-	const entries = 12_000
+	const entries = 9000
 	dir := t.TempDir()
 	s := open(t, dir)
 	fillWith(t, s, 0, entries, large) // which fill tables and begin a log
@@ -194,6 +196,9 @@ func TestDamage(t *testing.T) {
 			if isLog && how == "a byte wrong" {
 				continue // a log ends where it cannot be read, which is TestPowerCut
 			}
+			if empty := name == "DISCARD" || name == "LOCK" || filepath.Ext(name) == ".vlog"; empty && how != "cut off" {
+				continue // nothing is kept in these
+			}
 			t.Run(name+" "+how, func(t *testing.T) {
 				copied := snapshot(t, whole)
 				at := filepath.Join(copied, "badger", name)
@@ -205,14 +210,15 @@ func TestDamage(t *testing.T) {
 					t.Fatal(err)
 				}
 				s := open(t, copied)
-				n := wantWhole(t, s)
+				got := denylisttest.Read(t, s)
+				n := got.Cursor.Sequence
 				switch {
 				case s.Damage() != nil:
 					found++
-					if n != 0 || len(denylisttest.Read(t, s).Entries) != 0 {
+					if n != 0 || len(got.Entries) != 0 {
 						t.Errorf("damaged (%v), but the cursor is %d", s.Damage(), n)
 					}
-				case !isLog && (n != entries || !slices.Equal(denylisttest.Read(t, s).Entries, all)): // with a log goes its cursor
+				case !isLog && (n != entries || !slices.Equal(got.Entries, all)): // with a log goes its cursor
 					t.Errorf("cursor %d, no damage, and not what was written", n)
 				}
 				fill(t, s, int(n), 1) // it goes on
@@ -309,7 +315,7 @@ func TestKill(t *testing.T) {
 		if err := writer.Start(); err != nil {
 			t.Fatal(err)
 		}
-		lines, last, wanted := bufio.NewScanner(out), 0, rand.IntN(300)
+		lines, last, wanted := bufio.NewScanner(out), 0, rand.IntN(100)
 		for seen := 0; seen <= wanted && lines.Scan(); {
 			if _, err := fmt.Sscan(lines.Text(), &last); err == nil {
 				seen++
