@@ -17,6 +17,7 @@ package finisher
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -92,7 +93,7 @@ func (f *Finisher) Run(ctx context.Context) error {
 }
 
 func (f *Finisher) follow(ctx context.Context) error {
-	audit := "revocast." + string(f.realm) + ".audit."
+	audit := strings.TrimSuffix(f.realm.Audit(), ">")
 	consumer, err := f.js.CreateOrUpdateConsumer(ctx, f.realm.AuditStream(), jetstream.ConsumerConfig{
 		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1000,
 		FilterSubjects: []string{
