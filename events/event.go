@@ -36,6 +36,9 @@ type (
 	// are that session's end.
 	CutsRecorded struct {
 		Cuts []Revocation
+		// Lifted are revocations taken back, remembered for as long as anything
+		// could bring them again.
+		Lifted []LiftedRevocation
 		// Deadline is when the broker may forget them: after every session that
 		// existed at the newest cut. Zero: never.
 		Deadline time.Time
@@ -49,10 +52,32 @@ type (
 	// PasswordChanged replaces a user's password hash.
 	PasswordChanged struct{ User User }
 
+	// UserUpdated changes roles or whether the user may log in, not the password.
+	UserUpdated struct{ User User }
+	// ClientUpdated says whether a client may be used.
+	ClientUpdated struct{ Client Client }
+
 	// KeyAdded publishes a signing key, KeyRetired withdraws one.
 	KeyAdded struct{ Key Key }
 	// KeyRetired says that nothing new is signed with the key.
 	KeyRetired struct{ Key Key }
+	// SecretSealed keeps the secret half of a key where every issuer finds it.
+	SecretSealed struct{ Secret Secret }
+
+	// OperatorAdded lets somebody use the admin API; OperatorRemoved no longer.
+	OperatorAdded struct{ Operator Operator }
+	// OperatorRemoved ends what OperatorAdded began.
+	OperatorRemoved struct{ Operator Operator }
+
+	// LifetimesDeclared says how long access tokens may still live.
+	LifetimesDeclared struct{ Lifetimes []Lifetime }
+
+	// SessionReplayed says that a superseded refresh token was presented. It is
+	// the barrier behind which that is judged, and changes nothing.
+	SessionReplayed struct{ Replay Replay }
+
+	// Noted puts on record what changes no state. It stands in AUDIT alone.
+	Noted struct{ Note Note }
 
 	// Heartbeat is what the server itself publishes to the feed every second.
 	// Seen without a gap, it proves that everything before it has been seen.
@@ -70,19 +95,27 @@ type (
 	}
 )
 
-func (SessionStarted) event()   {}
-func (SessionRefreshed) event() {}
-func (SessionRevoked) event()   {}
-func (Revoked) event()          {}
-func (CutsRecorded) event()     {}
-func (Lifted) event()           {}
-func (UserRegistered) event()   {}
-func (PasswordChanged) event()  {}
-func (KeyAdded) event()         {}
-func (KeyRetired) event()       {}
-func (Heartbeat) event()        {}
-func (BarrierPassed) event()    {}
-func (Unknown) event()          {}
+func (SessionStarted) event()    {}
+func (SessionRefreshed) event()  {}
+func (SessionRevoked) event()    {}
+func (Revoked) event()           {}
+func (CutsRecorded) event()      {}
+func (Lifted) event()            {}
+func (UserRegistered) event()    {}
+func (PasswordChanged) event()   {}
+func (UserUpdated) event()       {}
+func (ClientUpdated) event()     {}
+func (KeyAdded) event()          {}
+func (KeyRetired) event()        {}
+func (SecretSealed) event()      {}
+func (OperatorAdded) event()     {}
+func (OperatorRemoved) event()   {}
+func (LifetimesDeclared) event() {}
+func (SessionReplayed) event()   {}
+func (Noted) event()             {}
+func (Heartbeat) event()         {}
+func (BarrierPassed) event()     {}
+func (Unknown) event()           {}
 
 // Reason is a short machine-readable code, lower case with underscores. The
 // constants are those Revocast itself gives; operators may give others.
@@ -99,6 +132,12 @@ const (
 	ReasonClientRequest  Reason = "client_request"
 	ReasonStaleLogin     Reason = "credentials_changed_during_login"
 	ReasonIdle           Reason = "idle_limit"
+	ReasonSessionLimit   Reason = "session_limit"
+	ReasonStepUp         Reason = "step_up"
+	ReasonUserDisabled   Reason = "user_disabled"
+	ReasonClientDisabled Reason = "client_disabled"
+	ReasonRolesChanged   Reason = "roles_changed"
+	ReasonPasswordReset  Reason = "password_reset"
 )
 
 // Initiator says who caused an event.
@@ -181,6 +220,18 @@ type Session struct {
 	// DeviceID and DeviceName are what the client said about itself: hints.
 	DeviceID   string
 	DeviceName string
+	// Network stands for the network that the session was opened or last
+	// refreshed from: a keyed hash of the address's prefix, a hint. Empty where
+	// the address is not known.
+	Network string
+	// NewDevice says that no session of the user had this device id before,
+	// though there were sessions.
+	NewDevice bool
+	// Replaces is the session that this one took over from by a step-up.
+	Replaces SessionID
+	// ReplayStreak is how many generations in a row were presented again after
+	// they had been superseded, up to the last one.
+	ReplayStreak uint32
 	// DeviceSecretHash is SHA-256 of the device secret (128 random bits or
 	// more, so a plain hash hides it); empty if none was given.
 	DeviceSecretHash []byte
@@ -240,10 +291,18 @@ type User struct {
 
 // Key is the public half of a signing key.
 type Key struct {
-	ID        KeyID
+	ID KeyID
+	// Issuer is whose tokens it signs; a key is good for no other.
+	Issuer    Issuer
 	Algorithm string
 	// JWK is the public key as a JSON Web Key (RFC 7517).
 	JWK []byte
+	// NotBefore is when the first token may be signed with it, so that verifiers
+	// know it by then.
+	NotBefore time.Time
+	// Until is when no token signed with it can be accepted any more; zero while
+	// it signs.
+	Until time.Time
 	// Signature is by the realm's root key; empty inside the journal.
 	Signature []byte
 }

@@ -104,6 +104,8 @@ func belongs(realm subject.Realm, subj string, e events.Event) bool {
 		return ok
 	case events.SessionStarted, events.SessionRefreshed, events.SessionRevoked,
 		events.CutsRecorded, events.UserRegistered, events.PasswordChanged,
+		events.UserUpdated, events.ClientUpdated, events.OperatorAdded, events.OperatorRemoved,
+		events.SecretSealed, events.LifetimesDeclared, events.SessionReplayed, events.Noted,
 		events.BarrierPassed, events.Heartbeat, events.Unknown:
 		// The journal's, which subscribers never get, and the heartbeat.
 	}

@@ -42,6 +42,13 @@ func sampleState() events.Session {
 	}
 }
 
+// laterState has what sessions did not have at first.
+func laterState() events.Session {
+	s := sampleState()
+	s.Network, s.NewDevice, s.Replaces, s.ReplayStreak = "net-1", true, sampleSession, 2
+	return s
+}
+
 func samples() map[string]events.Event {
 	at := time.Unix(1795310000, 0).UTC()
 	ended := sampleState()
@@ -57,6 +64,10 @@ func samples() map[string]events.Event {
 	user := events.User{
 		Subject: "u-7", Username: "alice", PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
 		Roles: []string{"admin"}, Disabled: true, Version: 4, Spared: sampleSession,
+	}
+	operator := events.Operator{
+		Name: "ops", Role: "support", TokenHash: bytes.Repeat([]byte{3}, 32), Certificate: true,
+		Expires: at.Add(time.Hour), By: events.Initiator{Role: "operator", Name: "admin"},
 	}
 	key := events.Key{ID: "k1", Algorithm: "ES256", JWK: []byte(`{"kty":"EC"}`), Signature: bytes.Repeat([]byte{1}, 64)}
 	return map[string]events.Event{
@@ -82,7 +93,32 @@ func samples() map[string]events.Event {
 		"key_added":        events.KeyAdded{Key: key},
 		"key_retired":      events.KeyRetired{Key: key},
 		"heartbeat":        events.Heartbeat{Epoch: "e-1"},
-		"barrier_passed":   events.BarrierPassed{},
+		"session_of_b":     events.SessionStarted{Session: laterState()},
+		"cuts_with_lifts": events.CutsRecorded{
+			Cuts: []events.Revocation{wide}, Lifted: []events.LiftedRevocation{{ID: sampleRevoke, Until: at}}, Deadline: at.Add(time.Hour),
+		},
+		"lifts_alone":      events.CutsRecorded{Lifted: []events.LiftedRevocation{{ID: sampleRevoke, Until: at}}},
+		"session_replayed": events.SessionReplayed{Replay: events.Replay{Session: sampleSession, Generation: 3, Count: 2}},
+		"user_updated":     events.UserUpdated{User: user},
+		"client_updated": events.ClientUpdated{Client: events.Client{
+			ID: "demo-mobile", Disabled: true, Reason: events.ReasonClientDisabled, By: events.Initiator{Role: "operator", Name: "ops"},
+		}},
+		"operator_added":   events.OperatorAdded{Operator: operator},
+		"operator_removed": events.OperatorRemoved{Operator: operator},
+		"key_of_an_issuer": events.KeyAdded{Key: events.Key{
+			ID: "k1", Issuer: "https://id.example", Algorithm: "ES256", JWK: []byte(`{"kty":"EC"}`),
+			NotBefore: at, Until: at.Add(time.Hour), Signature: bytes.Repeat([]byte{1}, 64),
+		}},
+		"secret_sealed": events.SecretSealed{Secret: events.Secret{
+			ID: "k1", Use: "sign", Algorithm: "ES256", Sealed: []byte("sealed"), Since: at, Retired: at.Add(time.Hour),
+		}},
+		"lifetimes_declared": events.LifetimesDeclared{Lifetimes: []events.Lifetime{{TTL: 5 * time.Minute, Seen: at}}},
+		"noted": events.Noted{Note: events.Note{
+			Action: events.ActionNewDevice, By: events.Initiator{Role: "user"}, Issuer: "https://id.example", Subject: "u-7",
+			Session: sampleSession, Client: "demo-mobile", DeviceID: "phone", DeviceName: "Alice's phone",
+			Address: "192.0.2.7", Detail: "first seen",
+		}},
+		"barrier_passed": events.BarrierPassed{},
 	}
 }
 
@@ -209,6 +245,18 @@ func TestInvalidEventsAreRefusedBothWays(t *testing.T) {
 		"unsigned lift":           events.Lifted{Lift: events.Lift{RevocationID: sampleRevoke, Kind: events.KindAll, Issuer: "i", Until: time.Unix(1, 0)}},
 		"lift of nothing":         events.Lifted{Lift: events.Lift{RevocationID: sampleRevoke, Kind: events.KindToken, Issuer: "i", Until: time.Unix(1, 0), Signature: make([]byte, 64)}},
 		"heartbeat without epoch": events.Heartbeat{},
+		"lift without an id":      events.CutsRecorded{Lifted: []events.LiftedRevocation{{Until: time.Unix(1, 0)}}},
+		"lift without an end":     events.CutsRecorded{Lifted: []events.LiftedRevocation{{ID: sampleRevoke}}},
+		"replaces what is no id":  session(func(s *events.Session) { s.Replaces = "x" }),
+		"replay of no session":    events.SessionReplayed{},
+		"client without a name":   events.ClientUpdated{},
+		"operator for ever":       events.OperatorAdded{Operator: events.Operator{Name: "o", Role: "viewer", By: events.Initiator{Role: "operator"}}},
+		"short token hash":        events.OperatorAdded{Operator: events.Operator{Name: "o", Role: "viewer", TokenHash: []byte{1}, Expires: time.Unix(1, 0), By: events.Initiator{Role: "operator"}}},
+		"secret for anything":     events.SecretSealed{Secret: events.Secret{ID: "k", Use: "any", Algorithm: "ES256", Sealed: []byte{1}}},
+		"empty secret":            events.SecretSealed{Secret: events.Secret{ID: "k", Use: "mac", Algorithm: "HS256"}},
+		"no lifetimes":            events.LifetimesDeclared{},
+		"lifetime of nothing":     events.LifetimesDeclared{Lifetimes: []events.Lifetime{{}}},
+		"note about nothing":      events.Noted{},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := codec.Encode(envelope(event)); !errors.Is(err, codec.ErrInvalid) {

@@ -27,7 +27,9 @@ func toProto(e events.Envelope) (*eventsv1.Envelope, error) {
 		for i, r := range v.Cuts {
 			cuts[i] = revocationOut(r)
 		}
-		m.Event = &eventsv1.Envelope_CutsRecorded{CutsRecorded: &eventsv1.CutsRecorded{Cuts: cuts, DeadlineS: unixUp(v.Deadline)}}
+		m.Event = &eventsv1.Envelope_CutsRecorded{CutsRecorded: &eventsv1.CutsRecorded{
+			Cuts: cuts, DeadlineS: unixUp(v.Deadline), Lifted: liftedOut(v.Lifted),
+		}}
 	case events.Lifted:
 		m.Event = &eventsv1.Envelope_Lifted{Lifted: &eventsv1.Lifted{
 			RevocationId: uuidBytes(string(v.Lift.RevocationID)), Kind: eventsv1.Kind(v.Lift.Kind),
@@ -45,13 +47,17 @@ func toProto(e events.Envelope) (*eventsv1.Envelope, error) {
 		m.Event = &eventsv1.Envelope_Heartbeat{Heartbeat: &eventsv1.Heartbeat{Epoch: string(v.Epoch)}}
 	case events.BarrierPassed:
 		m.Event = &eventsv1.Envelope_BarrierPassed{BarrierPassed: &eventsv1.BarrierPassed{}}
+	case events.SessionReplayed, events.UserUpdated, events.ClientUpdated, events.OperatorAdded, events.OperatorRemoved,
+		events.SecretSealed, events.LifetimesDeclared, events.Noted:
+		realmToProto(m, v)
 	case events.Unknown:
 		return nil, fmt.Errorf("%w: an event of unknown kind %d cannot be written", ErrInvalid, v.Number)
 	}
 	return m, nil
 }
 
-// fromProto gives nil without error where the oneof is empty or unknown.
+// fromProto gives nil without error where the oneof is empty or unknown: by this the
+// caller tells "unknown" from "known".
 func fromProto(m *eventsv1.Envelope) (events.Event, error) {
 	switch v := m.GetEvent().(type) {
 	case *eventsv1.Envelope_SessionStarted:
@@ -67,14 +73,16 @@ func fromProto(m *eventsv1.Envelope) (events.Event, error) {
 		}
 		return events.Revoked{Revocation: revocationIn(r)}, nil
 	case *eventsv1.Envelope_CutsRecorded:
-		cuts := make([]events.Revocation, 0, min(len(v.CutsRecorded.GetCuts()), maxCuts+1))
+		var cuts []events.Revocation
 		for _, r := range v.CutsRecorded.GetCuts() {
 			if len(cuts) > maxCuts {
 				break // validate refuses it
 			}
 			cuts = append(cuts, revocationIn(r))
 		}
-		return events.CutsRecorded{Cuts: cuts, Deadline: fromUnix(v.CutsRecorded.GetDeadlineS())}, nil
+		return events.CutsRecorded{
+			Cuts: cuts, Lifted: liftedIn(v.CutsRecorded.GetLifted()), Deadline: fromUnix(v.CutsRecorded.GetDeadlineS()),
+		}, nil
 	case *eventsv1.Envelope_Lifted:
 		l := v.Lifted
 		if l.GetKind() > eventsv1.Kind_KIND_ALL {
@@ -97,7 +105,7 @@ func fromProto(m *eventsv1.Envelope) (events.Event, error) {
 	case *eventsv1.Envelope_BarrierPassed:
 		return events.BarrierPassed{}, nil
 	}
-	return nil, nil //nolint:nilnil // the caller tells "unknown" from "known" by exactly this
+	return realmFromProto(m), nil
 }
 
 // unknownBody keeps an event whose kind of revocation came after this version.
@@ -173,6 +181,7 @@ func sessionOut(s events.Session) *eventsv1.Session {
 		AuthTimeS: unix(s.AuthTime), Acr: s.ACR, Amr: s.AMR, MintedAtS: unix(s.MintedAt),
 		AccessExpiresS: unixUp(s.AccessExpires), IdleLimitS: int64(s.IdleLimit / time.Second),
 		AbsoluteExpiresS: unix(s.AbsoluteExpires), DeadlineS: unixUp(s.Deadline), CredentialVersion: s.CredentialVersion,
+		ReplayStreak: s.ReplayStreak, Network: s.Network, NewDevice: s.NewDevice, Replaces: string(s.Replaces),
 	}
 	if !s.Began.IsZero() {
 		m.Began = positionOut(s.Began)
@@ -198,7 +207,8 @@ func sessionIn(m *eventsv1.Session) events.Session {
 		AuthTime: fromUnix(m.GetAuthTimeS()), ACR: m.GetAcr(), AMR: m.GetAmr(), MintedAt: fromUnix(m.GetMintedAtS()),
 		AccessExpires: fromUnix(m.GetAccessExpiresS()), IdleLimit: seconds(m.GetIdleLimitS()),
 		AbsoluteExpires: fromUnix(m.GetAbsoluteExpiresS()), Deadline: fromUnix(m.GetDeadlineS()),
-		CredentialVersion: m.GetCredentialVersion(),
+		CredentialVersion: m.GetCredentialVersion(), ReplayStreak: m.GetReplayStreak(), Network: m.GetNetwork(),
+		NewDevice: m.GetNewDevice(), Replaces: events.SessionID(m.GetReplaces()),
 	}
 	for _, r := range m.GetRotations() {
 		if len(s.Rotations) > maxRotations {
@@ -233,12 +243,4 @@ func userIn(m *eventsv1.User) events.User {
 		Subject: events.Subject(m.GetSubject()), Username: m.GetUsername(), PasswordHash: m.GetPasswordHash(),
 		Roles: m.GetRoles(), Disabled: m.GetDisabled(), Version: m.GetVersion(), Spared: events.SessionID(m.GetSpared()),
 	}
-}
-
-func keyOut(k events.Key) *eventsv1.Key {
-	return &eventsv1.Key{Id: string(k.ID), Algorithm: k.Algorithm, Jwk: k.JWK, Signature: k.Signature}
-}
-
-func keyIn(m *eventsv1.Key) events.Key {
-	return events.Key{ID: events.KeyID(m.GetId()), Algorithm: m.GetAlgorithm(), JWK: m.GetJwk(), Signature: m.GetSignature()}
 }

@@ -120,8 +120,7 @@ func validate(e events.Envelope) error {
 	case events.Revoked:
 		c.revocation(v.Revocation)
 	case events.CutsRecorded:
-		c.cuts(v.Cuts)
-		c.time("deadline", v.Deadline)
+		c.cuts(v)
 	case events.Lifted:
 		c.lift(v.Lift)
 	case events.UserRegistered:
@@ -132,6 +131,22 @@ func validate(e events.Envelope) error {
 		c.key(v.Key)
 	case events.KeyRetired:
 		c.key(v.Key)
+	case events.SessionReplayed:
+		c.uuid("session id", string(v.Replay.Session))
+	case events.UserUpdated:
+		c.user(v.User)
+	case events.ClientUpdated:
+		c.client(v.Client)
+	case events.OperatorAdded:
+		c.operator(v.Operator)
+	case events.OperatorRemoved:
+		c.operator(v.Operator)
+	case events.SecretSealed:
+		c.secret(v.Secret)
+	case events.LifetimesDeclared:
+		c.lifetimes(v.Lifetimes)
+	case events.Noted:
+		c.note(v.Note)
 	case events.Heartbeat:
 		c.required("epoch", string(v.Epoch), maxText)
 	case events.BarrierPassed:
@@ -182,17 +197,25 @@ func (c *checker) target(k events.Kind, target string) {
 	}
 }
 
-func (c *checker) cuts(cuts []events.Revocation) {
-	if len(cuts) == 0 || len(cuts) > maxCuts {
-		c.fail("%d cuts, between 1 and %d", len(cuts), maxCuts)
+func (c *checker) cuts(e events.CutsRecorded) {
+	if n := len(e.Cuts) + len(e.Lifted); n == 0 || n > maxCuts {
+		c.fail("%d cuts and lifts, between 1 and %d", n, maxCuts)
 		return
 	}
-	for _, r := range cuts {
+	for _, r := range e.Cuts {
 		c.revocation(r)
 		if r.Kind == events.KindSession {
 			c.fail("a session's revocation among cuts")
 		}
 	}
+	for _, l := range e.Lifted {
+		c.uuid("revocation id", string(l.ID))
+		if l.Until.IsZero() {
+			c.fail("a lift has no expiry")
+		}
+		c.time("expiry", l.Until)
+	}
+	c.time("deadline", e.Deadline)
 }
 
 func (c *checker) lift(l events.Lift) {
@@ -233,6 +256,10 @@ func (c *checker) session(s events.Session) {
 	c.text("device id", s.DeviceID, maxText)
 	c.text("device name", s.DeviceName, maxText)
 	c.bytes("device secret hash", s.DeviceSecretHash, 0, 32)
+	c.text("network", s.Network, maxText)
+	if s.Replaces != "" {
+		c.uuid("session replaced", string(s.Replaces))
+	}
 	c.text("acr", s.ACR, maxText)
 	c.list("amr", s.AMR)
 	if s.IdleLimit < 0 {
@@ -249,21 +276,4 @@ func (c *checker) session(s events.Session) {
 		c.initiator(s.Ended.By)
 		c.time("ending time", s.Ended.At)
 	}
-}
-
-func (c *checker) user(u events.User) {
-	c.required("subject", string(u.Subject), maxID)
-	c.required("username", u.Username, maxText)
-	c.required("password hash", u.PasswordHash, maxID)
-	c.list("roles", u.Roles)
-	c.text("spared session", string(u.Spared), maxID)
-}
-
-func (c *checker) key(k events.Key) {
-	c.required("key id", string(k.ID), maxID)
-	c.required("algorithm", k.Algorithm, maxText)
-	if len(k.JWK) == 0 || len(k.JWK) > maxBlob {
-		c.fail("key of %d bytes", len(k.JWK))
-	}
-	c.bytes("signature", k.Signature, 0, 64)
 }

@@ -29,6 +29,21 @@ type (
 	}
 	// Key is journal.key.
 	Key struct{ ID events.KeyID }
+	// Replay is journal.replay.
+	Replay struct {
+		Key events.SubjectKey
+		ID  events.SessionID
+	}
+	// Client is journal.client.
+	Client struct{ Key events.SubjectKey }
+	// Operator is journal.operator.
+	Operator struct{ Key events.SubjectKey }
+	// Secret is journal.secret.
+	Secret struct{ ID events.KeyID }
+	// Lifetimes is journal.lifetimes.
+	Lifetimes struct{}
+	// Note is audit.note.
+	Note struct{ Shard uint8 }
 	// Barrier is journal.barrier.
 	Barrier struct{}
 	// FeedEntry is feed.<kind>.
@@ -50,6 +65,12 @@ func (Session) place()       {}
 func (User) place()          {}
 func (Cut) place()           {}
 func (Key) place()           {}
+func (Replay) place()        {}
+func (Client) place()        {}
+func (Operator) place()      {}
+func (Secret) place()        {}
+func (Lifetimes) place()     {}
+func (Note) place()          {}
 func (Barrier) place()       {}
 func (FeedEntry) place()     {}
 func (FeedLift) place()      {}
@@ -81,6 +102,12 @@ func Parse(s string) (Realm, Place, error) {
 		p = parseJournal(t[3:])
 	case "feed", "live":
 		p = parseFeed(t[3:])
+	case "audit":
+		if len(t) == 5 && t[3] == "note" {
+			if n, ok := parseShard(t[4], NoteShards); ok {
+				p = Note{Shard: n}
+			}
+		}
 	case "report":
 		if len(t) == 4 && validName(t[3]) {
 			p = Report{Sidecar: t[3]}
@@ -106,6 +133,16 @@ func parseJournal(t []string) Place {
 		}
 	case len(t) == 2 && t[0] == "key" && validName(t[1]):
 		return Key{ID: events.KeyID(t[1])}
+	case len(t) == 3 && t[0] == "replay" && validKey(t[1]) && validName(t[2]):
+		return Replay{Key: events.SubjectKey(t[1]), ID: events.SessionID(t[2])}
+	case len(t) == 2 && t[0] == "client" && validKey(t[1]):
+		return Client{Key: events.SubjectKey(t[1])}
+	case len(t) == 2 && t[0] == "operator" && validKey(t[1]):
+		return Operator{Key: events.SubjectKey(t[1])}
+	case len(t) == 2 && t[0] == "secret" && validName(t[1]):
+		return Secret{ID: events.KeyID(t[1])}
+	case len(t) == 1 && t[0] == "lifetimes":
+		return Lifetimes{}
 	case len(t) == 1 && t[0] == "barrier":
 		return Barrier{}
 	}
@@ -121,7 +158,7 @@ func parseFeed(t []string) Place {
 	case len(t) != 2:
 		return nil
 	}
-	n, ok := parseShard(t[1])
+	n, ok := parseShard(t[1], FeedShards)
 	if !ok {
 		return nil
 	}
@@ -134,9 +171,9 @@ func parseFeed(t []string) Place {
 	return nil
 }
 
-func parseShard(s string) (uint8, bool) {
+func parseShard(s string, shards uint64) (uint8, bool) {
 	n, err := strconv.ParseUint(s, 10, 8)
-	if err != nil || n >= FeedShards || strconv.FormatUint(n, 10) != s {
+	if err != nil || n >= shards || strconv.FormatUint(n, 10) != s {
 		return 0, false
 	}
 	return uint8(n), true

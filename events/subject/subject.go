@@ -4,7 +4,12 @@
 //	revocast.<realm>.journal.session.<subject-key>.<sid>
 //	revocast.<realm>.journal.user.<subject-key>
 //	revocast.<realm>.journal.cut.<kind>.<subject-key>
+//	revocast.<realm>.journal.replay.<subject-key>.<sid>
+//	revocast.<realm>.journal.client.<client-key>
+//	revocast.<realm>.journal.operator.<operator-key>
 //	revocast.<realm>.journal.key.<kid>
+//	revocast.<realm>.journal.secret.<kid>
+//	revocast.<realm>.journal.lifetimes
 //	revocast.<realm>.journal.barrier
 //	revocast.<realm>.feed.<kind>.<shard>       token session subject client key all
 //	revocast.<realm>.feed.lift.<shard>
@@ -14,6 +19,7 @@
 //	revocast.<realm>.pulse.beat                what that makes the server publish
 //	revocast.<realm>.live.>                    the feed, republished
 //	revocast.<realm>.audit.>                   both, kept for the audit
+//	revocast.<realm>.audit.note.<shard>        what changes no state, published there
 //	revocast.<realm>.report.<sidecar>          applied positions
 //
 // Invariants:
@@ -132,8 +138,51 @@ func (r Realm) Cut(kind events.Kind, k events.SubjectKey) string {
 	return r.root() + "journal.cut." + kind.String() + "." + string(k)
 }
 
+// Replay is where superseded refresh tokens of one session are counted.
+func (r Realm) Replay(k events.SubjectKey, sid events.SessionID) string {
+	return r.root() + "journal.replay." + string(k) + "." + string(sid)
+}
+
+// Client is the journal subject of one client; its key is of [events.KindClient].
+func (r Realm) Client(k events.SubjectKey) string { return r.root() + "journal.client." + string(k) }
+
+// Clients matches every client that the journal says something about.
+func (r Realm) Clients() string { return r.root() + "journal.client.*" }
+
+// Operator is the journal subject of one operator, by the keyed hash of the name.
+func (r Realm) Operator(k events.SubjectKey) string {
+	return r.root() + "journal.operator." + string(k)
+}
+
+// Operators matches every operator.
+func (r Realm) Operators() string { return r.root() + "journal.operator.*" }
+
 // Key is the journal subject of one signing key.
 func (r Realm) Key(kid events.KeyID) string { return r.root() + "journal.key." + string(kid) }
+
+// Keys matches every signing key.
+func (r Realm) Keys() string { return r.root() + "journal.key.*" }
+
+// Secret is where the secret half of one key is kept, sealed.
+func (r Realm) Secret(kid events.KeyID) string { return r.root() + "journal.secret." + string(kid) }
+
+// Secrets matches every sealed secret.
+func (r Realm) Secrets() string { return r.root() + "journal.secret.*" }
+
+// Lifetimes is where issuers say how long access tokens live.
+func (r Realm) Lifetimes() string { return r.root() + "journal.lifetimes" }
+
+// NoteShards is the number of subjects that notes are spread over.
+const NoteShards = 16
+
+// Note is the audit subject of a note about somebody; every note about one of an
+// issuer's subjects has the same.
+func (r Realm) Note(issuer events.Issuer, sub events.Subject) string {
+	return r.root() + "audit.note." + strconv.FormatUint(uint64(sum(issuer, string(sub))%NoteShards), 10)
+}
+
+// Notes matches every note.
+func (r Realm) Notes() string { return r.root() + "audit.note.*" }
 
 // Barrier is the journal subject of barrier appends.
 func (r Realm) Barrier() string { return r.root() + "journal.barrier" }
@@ -163,11 +212,15 @@ func (r Realm) Reports() string { return r.root() + "report.*" }
 
 // shard spreads targets evenly; it is not a secret and need not be.
 func shard(issuer events.Issuer, target string) string {
+	return strconv.FormatUint(uint64(sum(issuer, target)%FeedShards), 10)
+}
+
+func sum(issuer events.Issuer, target string) uint32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(issuer))
 	_, _ = h.Write([]byte{0})
 	_, _ = h.Write([]byte(target))
-	return strconv.FormatUint(uint64(h.Sum32()%FeedShards), 10)
+	return h.Sum32()
 }
 
 // Keyer turns ids into subject keys under one secret, shared by the issuers of a

@@ -32,28 +32,33 @@ func TestWhatIsBuiltIsReadBack(t *testing.T) {
 
 		for text, want := range map[string]subject.Place{
 			realm.Session(key, events.SessionID(name)): subject.Session{Key: key, ID: events.SessionID(name)},
-			realm.User(key):               subject.User{Key: key},
-			realm.Cut(cut, key):           subject.Cut{Kind: cut, Key: key},
-			realm.Key(events.KeyID(name)): subject.Key{ID: events.KeyID(name)},
-			realm.Barrier():               subject.Barrier{},
-			realm.FeedKeys():              subject.FeedKeys{},
-			realm.FeedHeartbeat():         subject.FeedHeartbeat{},
-			realm.LiveHeartbeat():         subject.FeedHeartbeat{},
-			realm.Report(name):            subject.Report{Sidecar: name},
+			realm.User(key):                           subject.User{Key: key},
+			realm.Cut(cut, key):                       subject.Cut{Kind: cut, Key: key},
+			realm.Key(events.KeyID(name)):             subject.Key{ID: events.KeyID(name)},
+			realm.Replay(key, events.SessionID(name)): subject.Replay{Key: key, ID: events.SessionID(name)},
+			realm.Client(key):                         subject.Client{Key: key},
+			realm.Operator(key):                       subject.Operator{Key: key},
+			realm.Secret(events.KeyID(name)):          subject.Secret{ID: events.KeyID(name)},
+			realm.Lifetimes():                         subject.Lifetimes{},
+			realm.Barrier():                           subject.Barrier{},
+			realm.FeedKeys():                          subject.FeedKeys{},
+			realm.FeedHeartbeat():                     subject.FeedHeartbeat{},
+			realm.LiveHeartbeat():                     subject.FeedHeartbeat{},
+			realm.Report(name):                        subject.Report{Sidecar: name},
 		} {
 			gotRealm, got, err := subject.Parse(text)
 			if err != nil || gotRealm != realm || got != want {
 				t.Fatalf("%s read as %v %v (%v), want %v", text, gotRealm, got, err, want)
 			}
 		}
-		for _, text := range []string{realm.FeedEntry(kind, "i", id), realm.FeedLift("i", id)} {
+		for _, text := range []string{realm.FeedEntry(kind, "i", id), realm.FeedLift("i", id), realm.Note("i", events.Subject(id))} {
 			_, got, err := subject.Parse(text)
 			switch p := got.(type) {
 			case subject.FeedEntry:
 				if p.Kind != kind || p.Shard >= subject.FeedShards {
 					t.Fatalf("%s read as %v", text, p)
 				}
-			case subject.FeedLift:
+			case subject.FeedLift, subject.Note:
 			default:
 				t.Fatalf("%s read as %v (%v)", text, got, err)
 			}
@@ -139,6 +144,18 @@ func FuzzParse(f *testing.F) {
 			again = realm.Cut(p.Kind, p.Key)
 		case subject.Key:
 			again = realm.Key(p.ID)
+		case subject.Replay:
+			again = realm.Replay(p.Key, p.ID)
+		case subject.Client:
+			again = realm.Client(p.Key)
+		case subject.Operator:
+			again = realm.Operator(p.Key)
+		case subject.Secret:
+			again = realm.Secret(p.ID)
+		case subject.Lifetimes:
+			again = realm.Lifetimes()
+		case subject.Note:
+			again = fmt.Sprintf("revocast.%s.audit.note.%d", realm, p.Shard)
 		case subject.Barrier:
 			again = realm.Barrier()
 		case subject.Report:

@@ -165,7 +165,7 @@ func (o Options) Permissions(r Role) Permissions {
 	p := Permissions{Subscribe: []string{r.InboxPrefix() + ".>"}}
 	switch r {
 	case Issuer:
-		p.Publish = append(p.Publish, o.Realm.Journal(), o.Realm.PulseSchedule(), o.Realm.FeedHeartbeat(), "$JS.API.INFO")
+		p.Publish = append(p.Publish, o.Realm.Journal(), o.Realm.PulseSchedule(), o.Realm.FeedHeartbeat(), o.Realm.Notes(), "$JS.API.INFO")
 		p.Publish = append(p.Publish, o.feedSubjects()...)
 		for _, name := range []string{
 			o.Realm.JournalStream(), o.Realm.PulseStream(), o.Realm.FeedStream(), o.Realm.AuditStream(),

@@ -176,18 +176,21 @@ func (o Options) Feed(token string) Stream {
 }
 
 // Audit remembers both, except credentials, barriers and heartbeats, on few
-// subjects of one depth: audit.<journal or feed>.<kind>.<shard>.
+// subjects of one depth: audit.<journal or feed>.<kind>.<shard>. Notes, which
+// change no state, are published to it: audit.note.<shard>.
 func (o Options) Audit(token string) Stream {
 	s := o.base(o.Realm.AuditStream(), "Revocast: what happened")
 	s.MaxAge = o.AuditMaxAge
 	if s.MaxAge == 0 {
 		s.MaxAge = 400 * day
 	}
+	s.Subjects = []string{o.Realm.Notes()}
 	journal, feed, audit := o.root()+"journal.", o.root()+"feed.", o.root()+"audit."
 	s.Sources = []Source{
 		o.source("audit", "journal", token,
 			Transform{journal + "session.*.*", audit + "journal.session.{{partition(" + auditShards + ",1)}}"},
 			Transform{journal + "cut.*.*", audit + "journal.cut.{{partition(" + auditShards + ",1,2)}}"},
+			Transform{journal + "client.*", audit + "journal.client.{{partition(1,1)}}"},
 			Transform{journal + "key.*", audit + "journal.key.{{partition(1,1)}}"}),
 		o.source("audit", "feed", token,
 			Transform{feed + "*.*", audit + "feed.{{wildcard(1)}}.{{wildcard(2)}}"},

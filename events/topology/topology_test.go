@@ -80,9 +80,16 @@ func TestWhoMayErase(t *testing.T) {
 func TestSinksKeep(t *testing.T) {
 	for _, s := range []topology.Stream{options.Audit("T"), options.Events("T")} {
 		if s.AllowRollup || s.AllowMsgTTL || s.Duplicates != 0 || s.MaxMsgSize != -1 || s.MaxMsgs != -1 || s.MaxBytes != -1 ||
-			s.MaxMsgsPerSubject != -1 || s.MaxAge <= 0 || len(s.Subjects) != 0 {
+			s.MaxMsgsPerSubject != -1 || s.MaxAge <= 0 {
 			t.Errorf("%s: %+v", s.Name, s)
 		}
+	}
+	// Nothing is published to them but notes, and those by issuers.
+	if got := options.Audit("T").Subjects; !slices.Equal(got, []string{subject.Realm("test").Notes()}) {
+		t.Errorf("AUDIT listens to %v", got)
+	}
+	if got := options.Events("T").Subjects; len(got) != 0 {
+		t.Errorf("EVENTS listens to %v", got)
 	}
 }
 
@@ -103,6 +110,7 @@ func TestWhatIsAudited(t *testing.T) {
 	for name, want := range map[string]int{
 		r.Session(key, "s"): 1, r.Cut(events.KindSubject, key): 1, r.Key("k"): 1,
 		r.FeedEntry(events.KindToken, "i", "t"): 1, r.FeedLift("i", "t"): 1, r.FeedKeys(): 1,
+		r.Client(key): 1, r.Operator(key): 0, r.Secret("k"): 0, r.Replay(key, "s"): 0, r.Lifetimes(): 0,
 		r.User(key): 0, r.Barrier(): 0, r.FeedHeartbeat(): 0, r.PulseBeat(): 0, r.PulseSchedule(): 0,
 	} {
 		if got := audited(name); got != want {

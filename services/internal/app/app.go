@@ -197,12 +197,13 @@ func (a *App) openService(context.Context) error {
 	realm := subject.Realm(a.cfg.Realm)
 	journal, err1 := eventstore.NewJournal(a.conn, realm.JournalStream())
 	feed, err2 := eventstore.NewFeed(a.conn, realm.FeedStream())
-	if err := errors.Join(err1, err2); err != nil {
+	notes, err3 := eventstore.NewNotes(a.conn, realm.AuditStream())
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	a.service = issue.New(issue.Config{
 		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), MaxAccessTTL: max(a.cfg.AccessTTL, a.clients.MaxAccessTTL()),
-	}, issue.Deps{Journal: journal, Feed: feed, Passwords: a.hasher, Keys: a.keys, Keyer: a.keys.Keyer()})
+	}, issue.Deps{Journal: journal, Feed: feed, Notes: notes, Passwords: a.hasher, Keys: a.keys, Keyer: a.keys.Keyer()})
 	var err error
 	if a.finisher, err = finisher.New(a.conn, realm, a.service, a.log, a.metrics); err != nil {
 		return err

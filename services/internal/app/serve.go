@@ -210,7 +210,7 @@ func operatorToken(path string) (adminapi.Operator, error) {
 	if b, err := base64.RawURLEncoding.DecodeString(text); err != nil || len(b) < 16 {
 		return none, fmt.Errorf("reading the operator token: %s does not hold 128 bits or more in base64url; remove it to have a new one made", path)
 	}
-	return adminapi.Operator{Name: "admin", TokenHash: sha256.Sum256([]byte(text))}, nil
+	return adminapi.Operator{Name: "admin", Role: adminapi.Administrator, TokenHash: sha256.Sum256([]byte(text))}, nil
 }
 
 const maxOperatorToken = 1024

@@ -115,6 +115,22 @@ func describe(e events.Event) (name string, data any) {
 		return "user_registered", nil
 	case events.PasswordChanged:
 		return "password_changed", nil
+	case events.UserUpdated:
+		return "user_updated", nil
+	case events.ClientUpdated:
+		return "client_updated", nil
+	case events.OperatorAdded:
+		return "operator_added", nil
+	case events.OperatorRemoved:
+		return "operator_removed", nil
+	case events.SecretSealed:
+		return "secret_sealed", nil
+	case events.LifetimesDeclared:
+		return "lifetimes_declared", nil
+	case events.SessionReplayed:
+		return "session_replayed", nil
+	case events.Noted:
+		return "noted", nil
 	case events.Heartbeat:
 		return "heartbeat", nil
 	case events.BarrierPassed:

@@ -162,7 +162,9 @@ func (f *Finisher) finish(ctx context.Context, e events.Envelope, h nats.Header)
 	case events.Unknown:
 		return fmt.Errorf("event kind %d: written by a newer version", v.Number)
 	case events.SessionStarted, events.SessionRefreshed, events.CutsRecorded, events.Lifted, events.UserRegistered,
-		events.PasswordChanged, events.KeyAdded, events.KeyRetired, events.Heartbeat, events.BarrierPassed:
+		events.PasswordChanged, events.KeyAdded, events.KeyRetired, events.UserUpdated, events.ClientUpdated,
+		events.OperatorAdded, events.OperatorRemoved, events.SecretSealed, events.LifetimesDeclared, events.SessionReplayed,
+		events.Noted, events.Heartbeat, events.BarrierPassed:
 	}
 	return nil
 }

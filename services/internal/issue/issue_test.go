@@ -71,8 +71,12 @@ func (r *realm) issuer(t *testing.T) *issue.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
+	notes, err := eventstore.NewNotes(conn, eventstest.Realm.AuditStream())
+	if err != nil {
+		t.Fatal(err)
+	}
 	return issue.New(issue.Config{Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: 5 * time.Minute},
-		issue.Deps{Journal: journal, Feed: feed, Passwords: hasher(t), Keys: keys, Keyer: keys.Keyer()})
+		issue.Deps{Journal: journal, Feed: feed, Notes: notes, Passwords: hasher(t), Keys: keys, Keyer: keys.Keyer()})
 }
 
 func policy() session.Policy {

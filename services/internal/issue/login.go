@@ -28,7 +28,7 @@ type Login struct {
 // Login verifies a password and starts a session. [ErrCredentials] says nothing
 // about which of the two was wrong, and takes as long either way.
 func (s *Service) Login(ctx context.Context, l Login) (Grant, error) {
-	now := time.Now()
+	now := s.now()
 	user, err := s.verify(ctx, l.Username, l.Password)
 	if err != nil {
 		return Grant{}, err
@@ -64,7 +64,7 @@ func (s *Service) start(ctx context.Context, n events.Session, policy session.Po
 	if err != nil {
 		return Grant{}, err
 	}
-	readAt := time.Now()
+	readAt := s.now()
 	state, err := s.load(ctx, position, s.subjectsOf(own, s.subjectKey(n.Subject), n.Client))
 	if err != nil {
 		return Grant{}, err
@@ -84,7 +84,7 @@ func (s *Service) start(ctx context.Context, n events.Session, policy session.Po
 func (s *Service) abandon(ctx context.Context, own string, state session.State) error {
 	return s.recordEnd(ctx, own, state, events.Ending{
 		RevocationID: events.RevocationID(newID()), Reason: events.ReasonStaleLogin,
-		By: events.Initiator{Role: "policy"}, At: time.Now(),
+		By: events.Initiator{Role: "policy"}, At: s.now(),
 	})
 }
 
@@ -99,7 +99,7 @@ func (s *Service) grant(state session.State, minted events.Position, readAt, exp
 		return Grant{}, err
 	}
 	return Grant{
-		AccessToken: access, RefreshToken: token, ExpiresIn: max(time.Until(expires), 0),
+		AccessToken: access, RefreshToken: token, ExpiresIn: max(expires.Sub(s.now()), 0),
 		Scope: state.Session.Scope, Session: state.Session.ID,
 	}, nil
 }

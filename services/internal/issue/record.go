@@ -33,7 +33,7 @@ func (s *Service) recordLate(ctx context.Context, n events.Revocation) error {
 	if n.Kind == events.KindSession {
 		return s.recordLateEnd(ctx, n)
 	}
-	now := time.Now()
+	now := s.now()
 	if !n.Kind.Wide() && now.After(n.Until) {
 		return nil // nothing it denies is accepted any more
 	}
@@ -73,7 +73,7 @@ func (s *Service) recordLateEnd(ctx context.Context, n events.Revocation) error 
 	if err != nil || !state.Exists() || state.Session.Ended != nil {
 		return err
 	}
-	now := time.Now()
+	now := s.now()
 	n.Until = s.until(now, state.Session.AccessExpires)
 	if _, err := s.deny(ctx, n, now); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (s *Service) Compact(ctx context.Context, n events.Session) error {
 	if err != nil || state.Session.Ended == nil {
 		return err
 	}
-	now := time.Now()
+	now := s.now()
 	keep := max(state.Session.AccessExpires.Add(events.MaxLeeway+events.MaxSkew).Sub(now), compactedTTL)
 	_, err = s.journal.Append(ctx, events.Append{
 		Subject: own, Envelope: envelope(now, events.SessionRevoked{Session: state.Session}),

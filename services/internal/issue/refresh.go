@@ -56,7 +56,7 @@ func (s *Service) Refresh(ctx context.Context, r Refresh) (Grant, error) {
 		Refresh: session.Refresh{
 			Generation: f.Generation, Proof: r.Proof, KeyID: s.keys.RefreshKey().ID(), Policy: r.Policy,
 		},
-		token: token, key: key, scope: r.Scope, own: s.cfg.Realm.Session(f.Subject, f.Session), began: time.Now(),
+		token: token, key: key, scope: r.Scope, own: s.cfg.Realm.Session(f.Subject, f.Session), began: s.now(),
 	}
 	c.subjects = s.subjectsOf(c.own, f.Subject, r.Proof.Client)
 
@@ -69,7 +69,7 @@ func (s *Service) Refresh(ctx context.Context, r Refresh) (Grant, error) {
 		if !errors.Is(err, session.ErrBarrier) && !errors.Is(err, events.ErrConflict) {
 			return grant, err
 		}
-		readAt := time.Now()
+		readAt := s.now()
 		state, barrier, err2 := s.loadBehindBarrier(ctx, c.subjects)
 		if err2 != nil {
 			return Grant{}, err2
@@ -121,7 +121,7 @@ func (s *Service) rotate(ctx context.Context, c refreshing, after events.Positio
 	if err != nil {
 		return Grant{}, err
 	}
-	readAt := time.Now()
+	readAt := s.now()
 	state, err := s.load(ctx, position, c.subjects)
 	if err != nil {
 		return Grant{}, err

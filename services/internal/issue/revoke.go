@@ -50,7 +50,7 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 			return Revoked{Revocation: standing}, err
 		}
 	}
-	now := time.Now()
+	now := s.now()
 	n := events.Revocation{
 		ID: events.RevocationID(newID()), Kind: r.Kind, Issuer: r.Issuer, Target: r.Target, Scope: r.Scope,
 		Except: r.Except, Reason: r.Reason, By: r.By, Until: s.until(now, time.Time{}),
@@ -101,7 +101,7 @@ func (s *Service) standingToken(ctx context.Context, jti string) (events.Revocat
 		return events.Revocation{}, false, err
 	}
 	for _, n := range session.Fold(records).Cuts {
-		if n.Kind == events.KindToken && n.Target == jti && time.Now().Before(n.Until) {
+		if n.Kind == events.KindToken && n.Target == jti && s.now().Before(n.Until) {
 			return n, true, nil
 		}
 	}
@@ -135,7 +135,7 @@ func (s *Service) revokeSession(ctx context.Context, r Revocation) (Revoked, err
 		return Revoked{}, err
 	}
 	if !state.Exists() {
-		now := time.Now()
+		now := s.now()
 		n := events.Revocation{
 			ID: events.RevocationID(newID()), Kind: r.Kind, Issuer: s.cfg.Issuer, Target: r.Target,
 			Reason: r.Reason, By: r.By, Until: s.until(now, time.Time{}),
@@ -149,7 +149,7 @@ func (s *Service) revokeSession(ctx context.Context, r Revocation) (Revoked, err
 
 // end denies a session that exists and then records its end.
 func (s *Service) end(ctx context.Context, own string, state session.State, reason events.Reason, by events.Initiator) (Revoked, error) {
-	now := time.Now()
+	now := s.now()
 	n := events.Revocation{
 		ID: events.RevocationID(newID()), Kind: events.KindSession, Issuer: state.Session.Issuer,
 		Target: string(state.Session.ID), Reason: reason, By: by, Until: s.until(now, state.Session.AccessExpires),
@@ -172,7 +172,7 @@ func (s *Service) end(ctx context.Context, own string, state session.State, reas
 // recordEnd appends a session's end, whatever else happens to it meanwhile.
 func (s *Service) recordEnd(ctx context.Context, own string, state session.State, ending events.Ending) error {
 	for range maxAttempts {
-		now := time.Now()
+		now := s.now()
 		event, refusal := session.Decide(state, session.Revoke{Ending: ending}, now)
 		switch {
 		case errors.Is(refusal, session.ErrOver), errors.Is(refusal, session.ErrNotFound):
@@ -217,7 +217,7 @@ func (s *Service) recordCut(ctx context.Context, n events.Revocation) error {
 		if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := s.now()
 		next := session.AddCut(standing, after > 0, session.Cut{Revocation: n, Keep: keep, Spared: spared}, now)
 		_, err = s.journal.Append(ctx, events.Append{
 			Subject: subject, Envelope: envelope(now, next), After: after, TTL: session.Keep(next.Deadline, now),

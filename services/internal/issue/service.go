@@ -57,6 +57,11 @@ type Feed interface {
 	Publish(ctx context.Context, subject string, e events.Envelope, ttl time.Duration) (uint64, error)
 }
 
+// Notes is where what changes no state is put on record.
+type Notes interface {
+	Note(ctx context.Context, subject string, e events.Envelope) error
+}
+
 // Passwords hashes and verifies. Verifying against an empty hash takes the same
 // time and fails.
 type Passwords interface {
@@ -90,12 +95,17 @@ type Service struct {
 	passwords Passwords
 	keys      Keys
 	keyer     subject.Keyer
+	notes     Notes
+	now       func() time.Time
 }
 
-// Deps are what a Service works with; all are required.
+// Deps are what a Service works with; all are required but Now.
 type Deps struct {
-	Journal   Journal
-	Feed      Feed
+	Journal Journal
+	Feed    Feed
+	Notes   Notes
+	// Now is this issuer's clock, [time.Now] if nil.
+	Now       func() time.Time
 	Passwords Passwords
 	Keys      Keys
 	Keyer     subject.Keyer
@@ -103,9 +113,12 @@ type Deps struct {
 
 // New puts a Service together.
 func New(cfg Config, deps Deps) *Service {
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
 	return &Service{
-		cfg: cfg, journal: deps.Journal, feed: deps.Feed,
-		passwords: deps.Passwords, keys: deps.Keys, keyer: deps.Keyer,
+		cfg: cfg, journal: deps.Journal, feed: deps.Feed, notes: deps.Notes,
+		passwords: deps.Passwords, keys: deps.Keys, keyer: deps.Keyer, now: deps.Now,
 	}
 }
 
@@ -157,7 +170,7 @@ func (s *Service) loadBehindBarrier(ctx context.Context, subjects []string) (ses
 
 func (s *Service) barrier(ctx context.Context) (events.Position, error) {
 	return s.journal.Append(ctx, events.Append{
-		Subject: s.cfg.Realm.Barrier(), Envelope: envelope(time.Now(), events.BarrierPassed{}),
+		Subject: s.cfg.Realm.Barrier(), Envelope: envelope(s.now(), events.BarrierPassed{}),
 		Unguarded: true, TTL: barrierTTL,
 	})
 }
@@ -165,7 +178,7 @@ func (s *Service) barrier(ctx context.Context) (events.Position, error) {
 // mint signs what state says, at position minted. readAt is when the read behind
 // it began: a mint follows within two seconds or not at all.
 func (s *Service) mint(state session.State, minted events.Position, expires, readAt time.Time) (string, error) {
-	if age := time.Since(readAt); age > mintWithin {
+	if age := s.now().Sub(readAt); age > mintWithin {
 		return "", fmt.Errorf("%w: the read before the mint is %s old", events.ErrUnavailable, age.Round(time.Millisecond))
 	}
 	n := state.Session

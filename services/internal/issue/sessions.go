@@ -27,7 +27,7 @@ type Caller struct {
 // asks for a read behind a barrier, which whatever changes something uses.
 // Errors match [ErrToken] or mean "try again later".
 func (s *Service) Authenticate(ctx context.Context, token string, current bool) (Caller, error) {
-	c, kid, err := s.keys.Verify(token, time.Now())
+	c, kid, err := s.keys.Verify(token, s.now())
 	if err != nil {
 		return Caller{}, fmt.Errorf("%w: %w", ErrToken, err)
 	}
@@ -114,7 +114,7 @@ func (s *Service) living(ctx context.Context, atLeast events.Position, sub event
 	var living []session.State
 	for _, record := range records {
 		state := session.Apply(shared, record)
-		if state.Exists() && !state.Over() && !state.Expired(time.Now()) {
+		if state.Exists() && !state.Over() && !state.Expired(s.now()) {
 			living = append(living, state)
 		}
 	}
@@ -190,7 +190,7 @@ func (s *Service) RevokeToken(ctx context.Context, token string, client events.C
 	if t, err := refresh.Parse(token); err == nil {
 		return s.revokeRefreshToken(ctx, t, client, by)
 	}
-	c, _, err := s.keys.Verify(token, time.Now())
+	c, _, err := s.keys.Verify(token, s.now())
 	if err != nil {
 		return nil //nolint:nilerr // not a token that holds: nothing to revoke (section 2.2)
 	}

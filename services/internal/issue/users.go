@@ -18,7 +18,7 @@ func (s *Service) Register(ctx context.Context, username, passwordHash string, r
 	sub := s.subjectOf(username)
 	_, err := s.journal.Append(ctx, events.Append{
 		Subject: s.cfg.Realm.User(s.subjectKey(sub)),
-		Envelope: envelope(time.Now(), events.UserRegistered{User: events.User{
+		Envelope: envelope(s.now(), events.UserRegistered{User: events.User{
 			Subject: sub, Username: username, PasswordHash: passwordHash, Roles: roles, Version: 1,
 		}}),
 	})
@@ -119,7 +119,7 @@ func (s *Service) setPassword(ctx context.Context, user events.User, after event
 	// From here on it is done or not: a caller that hangs up must not leave the
 	// new password without what follows from it.
 	ctx = context.WithoutCancel(ctx)
-	now := time.Now()
+	now := s.now()
 	cut, err := s.journal.Append(ctx, events.Append{
 		Subject:  s.cfg.Realm.User(s.subjectKey(user.Subject)),
 		Envelope: envelope(now, events.PasswordChanged{User: user}), After: after.Sequence,

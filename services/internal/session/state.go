@@ -21,6 +21,11 @@ type State struct {
 	Cuts []events.Revocation
 	// User is who it belongs to; the zero User where the journal has none.
 	User events.User
+	// Client is what the journal says about the session's client; mostly nothing.
+	Client events.Client
+	// Replay is the last time that a superseded refresh token of it was presented;
+	// the zero Replay if that was long ago or never.
+	Replay events.Replay
 	// Now is the broker's time behind a barrier, zero for a read without one.
 	Now time.Time
 	// Unreadable is set by an event this version does not know: then nothing at
@@ -48,9 +53,16 @@ func Apply(s State, r events.Record) State {
 		s.User = e.User
 	case events.PasswordChanged:
 		s.User = e.User
+	case events.UserUpdated:
+		s.User = e.User
+	case events.ClientUpdated:
+		s.Client = e.Client
+	case events.SessionReplayed:
+		s.Replay, s.Now = e.Replay, later(s.Now, r.Time)
 	case events.BarrierPassed:
-		s.Now = r.Time
-	case events.Revoked, events.Lifted, events.KeyAdded, events.KeyRetired, events.Heartbeat:
+		s.Now = later(s.Now, r.Time)
+	case events.Revoked, events.Lifted, events.KeyAdded, events.KeyRetired, events.Heartbeat, events.SecretSealed,
+		events.OperatorAdded, events.OperatorRemoved, events.LifetimesDeclared, events.Noted:
 		// Not part of any session's subjects.
 	case events.Unknown:
 		s.Unreadable = true
@@ -108,7 +120,7 @@ func covers(c events.Revocation, s events.Session) bool {
 
 // Over reports whether the session can never be refreshed again.
 func (s State) Over() bool {
-	if s.Session.Ended != nil || s.User.Disabled {
+	if s.Session.Ended != nil || s.User.Disabled || s.Client.Disabled {
 		return true
 	}
 	// A credential that has been replaced takes its sessions along by itself,

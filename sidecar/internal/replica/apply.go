@@ -51,7 +51,10 @@ func (m *Machine) sort(a *Apply, e events.Event) {
 	case events.Heartbeat:
 	case events.KeyAdded, events.KeyRetired, // sidecars take keys from key sets
 		events.SessionStarted, events.SessionRefreshed, events.SessionRevoked, events.CutsRecorded,
-		events.UserRegistered, events.PasswordChanged, events.BarrierPassed: // of the journal
+		events.UserRegistered, events.PasswordChanged, events.UserUpdated, events.ClientUpdated,
+		events.OperatorAdded, events.OperatorRemoved, events.SecretSealed, events.LifetimesDeclared,
+		events.SessionReplayed, events.BarrierPassed, // of the journal
+		events.Noted: // of the audit
 		m.counters.Ignored++
 	case events.Unknown:
 		m.counters.Unknown++

@@ -157,6 +157,14 @@ type Envelope struct {
 	//	*Envelope_KeyRetired
 	//	*Envelope_Heartbeat
 	//	*Envelope_BarrierPassed
+	//	*Envelope_SessionReplayed
+	//	*Envelope_UserUpdated
+	//	*Envelope_ClientUpdated
+	//	*Envelope_OperatorAdded
+	//	*Envelope_OperatorRemoved
+	//	*Envelope_SecretSealed
+	//	*Envelope_LifetimesDeclared
+	//	*Envelope_Noted
 	Event         isEnvelope_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -321,6 +329,78 @@ func (x *Envelope) GetBarrierPassed() *BarrierPassed {
 	return nil
 }
 
+func (x *Envelope) GetSessionReplayed() *SessionReplayed {
+	if x != nil {
+		if x, ok := x.Event.(*Envelope_SessionReplayed); ok {
+			return x.SessionReplayed
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetUserUpdated() *UserUpdated {
+	if x != nil {
+		if x, ok := x.Event.(*Envelope_UserUpdated); ok {
+			return x.UserUpdated
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetClientUpdated() *ClientUpdated {
+	if x != nil {
+		if x, ok := x.Event.(*Envelope_ClientUpdated); ok {
+			return x.ClientUpdated
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetOperatorAdded() *OperatorAdded {
+	if x != nil {
+		if x, ok := x.Event.(*Envelope_OperatorAdded); ok {
+			return x.OperatorAdded
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetOperatorRemoved() *OperatorRemoved {
+	if x != nil {
+		if x, ok := x.Event.(*Envelope_OperatorRemoved); ok {
+			return x.OperatorRemoved
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetSecretSealed() *SecretSealed {
+	if x != nil {
+		if x, ok := x.Event.(*Envelope_SecretSealed); ok {
+			return x.SecretSealed
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetLifetimesDeclared() *LifetimesDeclared {
+	if x != nil {
+		if x, ok := x.Event.(*Envelope_LifetimesDeclared); ok {
+			return x.LifetimesDeclared
+		}
+	}
+	return nil
+}
+
+func (x *Envelope) GetNoted() *Noted {
+	if x != nil {
+		if x, ok := x.Event.(*Envelope_Noted); ok {
+			return x.Noted
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Event interface {
 	isEnvelope_Event()
 }
@@ -373,6 +453,38 @@ type Envelope_BarrierPassed struct {
 	BarrierPassed *BarrierPassed `protobuf:"bytes,27,opt,name=barrier_passed,json=barrierPassed,proto3,oneof"`
 }
 
+type Envelope_SessionReplayed struct {
+	SessionReplayed *SessionReplayed `protobuf:"bytes,28,opt,name=session_replayed,json=sessionReplayed,proto3,oneof"`
+}
+
+type Envelope_UserUpdated struct {
+	UserUpdated *UserUpdated `protobuf:"bytes,29,opt,name=user_updated,json=userUpdated,proto3,oneof"`
+}
+
+type Envelope_ClientUpdated struct {
+	ClientUpdated *ClientUpdated `protobuf:"bytes,30,opt,name=client_updated,json=clientUpdated,proto3,oneof"`
+}
+
+type Envelope_OperatorAdded struct {
+	OperatorAdded *OperatorAdded `protobuf:"bytes,31,opt,name=operator_added,json=operatorAdded,proto3,oneof"`
+}
+
+type Envelope_OperatorRemoved struct {
+	OperatorRemoved *OperatorRemoved `protobuf:"bytes,32,opt,name=operator_removed,json=operatorRemoved,proto3,oneof"`
+}
+
+type Envelope_SecretSealed struct {
+	SecretSealed *SecretSealed `protobuf:"bytes,33,opt,name=secret_sealed,json=secretSealed,proto3,oneof"`
+}
+
+type Envelope_LifetimesDeclared struct {
+	LifetimesDeclared *LifetimesDeclared `protobuf:"bytes,34,opt,name=lifetimes_declared,json=lifetimesDeclared,proto3,oneof"`
+}
+
+type Envelope_Noted struct {
+	Noted *Noted `protobuf:"bytes,35,opt,name=noted,proto3,oneof"`
+}
+
 func (*Envelope_SessionStarted) isEnvelope_Event() {}
 
 func (*Envelope_SessionRefreshed) isEnvelope_Event() {}
@@ -396,6 +508,22 @@ func (*Envelope_KeyRetired) isEnvelope_Event() {}
 func (*Envelope_Heartbeat) isEnvelope_Event() {}
 
 func (*Envelope_BarrierPassed) isEnvelope_Event() {}
+
+func (*Envelope_SessionReplayed) isEnvelope_Event() {}
+
+func (*Envelope_UserUpdated) isEnvelope_Event() {}
+
+func (*Envelope_ClientUpdated) isEnvelope_Event() {}
+
+func (*Envelope_OperatorAdded) isEnvelope_Event() {}
+
+func (*Envelope_OperatorRemoved) isEnvelope_Event() {}
+
+func (*Envelope_SecretSealed) isEnvelope_Event() {}
+
+func (*Envelope_LifetimesDeclared) isEnvelope_Event() {}
+
+func (*Envelope_Noted) isEnvelope_Event() {}
 
 type SessionStarted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -577,7 +705,8 @@ type CutsRecorded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Cuts  []*Revocation          `protobuf:"bytes,1,rep,name=cuts,proto3" json:"cuts,omitempty"`
 	// Unix seconds, zero for never.
-	DeadlineS     int64 `protobuf:"varint,2,opt,name=deadline_s,json=deadlineS,proto3" json:"deadline_s,omitempty"`
+	DeadlineS     int64               `protobuf:"varint,2,opt,name=deadline_s,json=deadlineS,proto3" json:"deadline_s,omitempty"`
+	Lifted        []*LiftedRevocation `protobuf:"bytes,3,rep,name=lifted,proto3" json:"lifted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -624,6 +753,13 @@ func (x *CutsRecorded) GetDeadlineS() int64 {
 		return x.DeadlineS
 	}
 	return 0
+}
+
+func (x *CutsRecorded) GetLifted() []*LiftedRevocation {
+	if x != nil {
+		return x.Lifted
+	}
+	return nil
 }
 
 type Lifted struct {
@@ -966,6 +1102,486 @@ func (*BarrierPassed) Descriptor() ([]byte, []int) {
 	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
+type SessionReplayed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionReplayed) Reset() {
+	*x = SessionReplayed{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionReplayed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionReplayed) ProtoMessage() {}
+
+func (x *SessionReplayed) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionReplayed.ProtoReflect.Descriptor instead.
+func (*SessionReplayed) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SessionReplayed) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *SessionReplayed) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *SessionReplayed) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type UserUpdated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          *User                  `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserUpdated) Reset() {
+	*x = UserUpdated{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserUpdated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserUpdated) ProtoMessage() {}
+
+func (x *UserUpdated) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserUpdated.ProtoReflect.Descriptor instead.
+func (*UserUpdated) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *UserUpdated) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+type ClientUpdated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Client        *Client                `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientUpdated) Reset() {
+	*x = ClientUpdated{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientUpdated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientUpdated) ProtoMessage() {}
+
+func (x *ClientUpdated) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientUpdated.ProtoReflect.Descriptor instead.
+func (*ClientUpdated) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ClientUpdated) GetClient() *Client {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+type OperatorAdded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operator      *Operator              `protobuf:"bytes,1,opt,name=operator,proto3" json:"operator,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorAdded) Reset() {
+	*x = OperatorAdded{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorAdded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorAdded) ProtoMessage() {}
+
+func (x *OperatorAdded) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorAdded.ProtoReflect.Descriptor instead.
+func (*OperatorAdded) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *OperatorAdded) GetOperator() *Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return nil
+}
+
+type OperatorRemoved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operator      *Operator              `protobuf:"bytes,1,opt,name=operator,proto3" json:"operator,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperatorRemoved) Reset() {
+	*x = OperatorRemoved{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperatorRemoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperatorRemoved) ProtoMessage() {}
+
+func (x *OperatorRemoved) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperatorRemoved.ProtoReflect.Descriptor instead.
+func (*OperatorRemoved) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *OperatorRemoved) GetOperator() *Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return nil
+}
+
+type SecretSealed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Use           string                 `protobuf:"bytes,2,opt,name=use,proto3" json:"use,omitempty"`
+	Algorithm     string                 `protobuf:"bytes,3,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	SinceS        int64                  `protobuf:"varint,5,opt,name=since_s,json=sinceS,proto3" json:"since_s,omitempty"`
+	RetiredS      int64                  `protobuf:"varint,6,opt,name=retired_s,json=retiredS,proto3" json:"retired_s,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretSealed) Reset() {
+	*x = SecretSealed{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretSealed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretSealed) ProtoMessage() {}
+
+func (x *SecretSealed) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretSealed.ProtoReflect.Descriptor instead.
+func (*SecretSealed) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SecretSealed) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SecretSealed) GetUse() string {
+	if x != nil {
+		return x.Use
+	}
+	return ""
+}
+
+func (x *SecretSealed) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *SecretSealed) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *SecretSealed) GetSinceS() int64 {
+	if x != nil {
+		return x.SinceS
+	}
+	return 0
+}
+
+func (x *SecretSealed) GetRetiredS() int64 {
+	if x != nil {
+		return x.RetiredS
+	}
+	return 0
+}
+
+type LifetimesDeclared struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lifetimes     []*Lifetime            `protobuf:"bytes,1,rep,name=lifetimes,proto3" json:"lifetimes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LifetimesDeclared) Reset() {
+	*x = LifetimesDeclared{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LifetimesDeclared) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LifetimesDeclared) ProtoMessage() {}
+
+func (x *LifetimesDeclared) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LifetimesDeclared.ProtoReflect.Descriptor instead.
+func (*LifetimesDeclared) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *LifetimesDeclared) GetLifetimes() []*Lifetime {
+	if x != nil {
+		return x.Lifetimes
+	}
+	return nil
+}
+
+type Noted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	By            *Initiator             `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Issuer        string                 `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	Subject       string                 `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	Session       string                 `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"`
+	Client        string                 `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
+	DeviceId      string                 `protobuf:"bytes,7,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	DeviceName    string                 `protobuf:"bytes,8,opt,name=device_name,json=deviceName,proto3" json:"device_name,omitempty"`
+	Address       string                 `protobuf:"bytes,9,opt,name=address,proto3" json:"address,omitempty"`
+	Detail        string                 `protobuf:"bytes,10,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Noted) Reset() {
+	*x = Noted{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Noted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Noted) ProtoMessage() {}
+
+func (x *Noted) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Noted.ProtoReflect.Descriptor instead.
+func (*Noted) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Noted) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Noted) GetBy() *Initiator {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *Noted) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *Noted) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Noted) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *Noted) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *Noted) GetDeviceId() string {
+	if x != nil {
+		return x.DeviceId
+	}
+	return ""
+}
+
+func (x *Noted) GetDeviceName() string {
+	if x != nil {
+		return x.DeviceName
+	}
+	return ""
+}
+
+func (x *Noted) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Noted) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 type Position struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
@@ -976,7 +1592,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_revocast_events_v1_events_proto_msgTypes[13]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1604,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_revocast_events_v1_events_proto_msgTypes[13]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1617,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Position) GetShard() uint32 {
@@ -1028,7 +1644,7 @@ type Initiator struct {
 
 func (x *Initiator) Reset() {
 	*x = Initiator{}
-	mi := &file_revocast_events_v1_events_proto_msgTypes[14]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1656,7 @@ func (x *Initiator) String() string {
 func (*Initiator) ProtoMessage() {}
 
 func (x *Initiator) ProtoReflect() protoreflect.Message {
-	mi := &file_revocast_events_v1_events_proto_msgTypes[14]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1669,7 @@ func (x *Initiator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Initiator.ProtoReflect.Descriptor instead.
 func (*Initiator) Descriptor() ([]byte, []int) {
-	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Initiator) GetRole() string {
@@ -1092,7 +1708,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_revocast_events_v1_events_proto_msgTypes[15]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1720,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_revocast_events_v1_events_proto_msgTypes[15]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1733,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Revocation) GetId() []byte {
@@ -1223,13 +1839,17 @@ type Session struct {
 	DeadlineS         int64                  `protobuf:"varint,22,opt,name=deadline_s,json=deadlineS,proto3" json:"deadline_s,omitempty"`
 	Ended             *Ending                `protobuf:"bytes,23,opt,name=ended,proto3" json:"ended,omitempty"`
 	CredentialVersion uint64                 `protobuf:"varint,24,opt,name=credential_version,json=credentialVersion,proto3" json:"credential_version,omitempty"`
+	ReplayStreak      uint32                 `protobuf:"varint,25,opt,name=replay_streak,json=replayStreak,proto3" json:"replay_streak,omitempty"`
+	Network           string                 `protobuf:"bytes,26,opt,name=network,proto3" json:"network,omitempty"`
+	NewDevice         bool                   `protobuf:"varint,27,opt,name=new_device,json=newDevice,proto3" json:"new_device,omitempty"`
+	Replaces          string                 `protobuf:"bytes,28,opt,name=replaces,proto3" json:"replaces,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_revocast_events_v1_events_proto_msgTypes[16]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1861,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_revocast_events_v1_events_proto_msgTypes[16]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1874,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Session) GetId() string {
@@ -1425,6 +2045,34 @@ func (x *Session) GetCredentialVersion() uint64 {
 	return 0
 }
 
+func (x *Session) GetReplayStreak() uint32 {
+	if x != nil {
+		return x.ReplayStreak
+	}
+	return 0
+}
+
+func (x *Session) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *Session) GetNewDevice() bool {
+	if x != nil {
+		return x.NewDevice
+	}
+	return false
+}
+
+func (x *Session) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
 type Rotation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -1435,7 +2083,7 @@ type Rotation struct {
 
 func (x *Rotation) Reset() {
 	*x = Rotation{}
-	mi := &file_revocast_events_v1_events_proto_msgTypes[17]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +2095,7 @@ func (x *Rotation) String() string {
 func (*Rotation) ProtoMessage() {}
 
 func (x *Rotation) ProtoReflect() protoreflect.Message {
-	mi := &file_revocast_events_v1_events_proto_msgTypes[17]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +2108,7 @@ func (x *Rotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
 func (*Rotation) Descriptor() ([]byte, []int) {
-	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Rotation) GetGeneration() uint64 {
@@ -1489,7 +2137,7 @@ type Ending struct {
 
 func (x *Ending) Reset() {
 	*x = Ending{}
-	mi := &file_revocast_events_v1_events_proto_msgTypes[18]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +2149,7 @@ func (x *Ending) String() string {
 func (*Ending) ProtoMessage() {}
 
 func (x *Ending) ProtoReflect() protoreflect.Message {
-	mi := &file_revocast_events_v1_events_proto_msgTypes[18]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +2162,7 @@ func (x *Ending) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ending.ProtoReflect.Descriptor instead.
 func (*Ending) Descriptor() ([]byte, []int) {
-	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Ending) GetRevocationId() []byte {
@@ -1560,7 +2208,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_revocast_events_v1_events_proto_msgTypes[19]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +2220,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_revocast_events_v1_events_proto_msgTypes[19]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +2233,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *User) GetSubject() string {
@@ -1643,13 +2291,16 @@ type Key struct {
 	Algorithm     string                 `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
 	Jwk           []byte                 `protobuf:"bytes,3,opt,name=jwk,proto3" json:"jwk,omitempty"`
 	Signature     []byte                 `protobuf:"bytes,4,opt,name=signature,proto3" json:"signature,omitempty"`
+	Issuer        string                 `protobuf:"bytes,5,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	NotBeforeS    int64                  `protobuf:"varint,6,opt,name=not_before_s,json=notBeforeS,proto3" json:"not_before_s,omitempty"`
+	UntilS        int64                  `protobuf:"varint,7,opt,name=until_s,json=untilS,proto3" json:"until_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_revocast_events_v1_events_proto_msgTypes[20]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +2312,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_revocast_events_v1_events_proto_msgTypes[20]
+	mi := &file_revocast_events_v1_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +2325,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Key) GetId() string {
@@ -1705,11 +2356,289 @@ func (x *Key) GetSignature() []byte {
 	return nil
 }
 
+func (x *Key) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *Key) GetNotBeforeS() int64 {
+	if x != nil {
+		return x.NotBeforeS
+	}
+	return 0
+}
+
+func (x *Key) GetUntilS() int64 {
+	if x != nil {
+		return x.UntilS
+	}
+	return 0
+}
+
+type Client struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Disabled      bool                   `protobuf:"varint,2,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	By            *Initiator             `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Client) Reset() {
+	*x = Client{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Client) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Client) ProtoMessage() {}
+
+func (x *Client) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Client.ProtoReflect.Descriptor instead.
+func (*Client) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Client) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Client) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Client) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Client) GetBy() *Initiator {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+type Operator struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	TokenHash     []byte                 `protobuf:"bytes,3,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`
+	Certificate   bool                   `protobuf:"varint,4,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	ExpiresS      int64                  `protobuf:"varint,5,opt,name=expires_s,json=expiresS,proto3" json:"expires_s,omitempty"`
+	By            *Initiator             `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operator) Reset() {
+	*x = Operator{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operator) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operator) ProtoMessage() {}
+
+func (x *Operator) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operator.ProtoReflect.Descriptor instead.
+func (*Operator) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Operator) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Operator) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Operator) GetTokenHash() []byte {
+	if x != nil {
+		return x.TokenHash
+	}
+	return nil
+}
+
+func (x *Operator) GetCertificate() bool {
+	if x != nil {
+		return x.Certificate
+	}
+	return false
+}
+
+func (x *Operator) GetExpiresS() int64 {
+	if x != nil {
+		return x.ExpiresS
+	}
+	return 0
+}
+
+func (x *Operator) GetBy() *Initiator {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+type Lifetime struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TtlS          int64                  `protobuf:"varint,1,opt,name=ttl_s,json=ttlS,proto3" json:"ttl_s,omitempty"`
+	SeenS         int64                  `protobuf:"varint,2,opt,name=seen_s,json=seenS,proto3" json:"seen_s,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lifetime) Reset() {
+	*x = Lifetime{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lifetime) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lifetime) ProtoMessage() {}
+
+func (x *Lifetime) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lifetime.ProtoReflect.Descriptor instead.
+func (*Lifetime) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Lifetime) GetTtlS() int64 {
+	if x != nil {
+		return x.TtlS
+	}
+	return 0
+}
+
+func (x *Lifetime) GetSeenS() int64 {
+	if x != nil {
+		return x.SeenS
+	}
+	return 0
+}
+
+type LiftedRevocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UUIDv7, 16 bytes.
+	Id            []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	UntilS        int64  `protobuf:"varint,2,opt,name=until_s,json=untilS,proto3" json:"until_s,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiftedRevocation) Reset() {
+	*x = LiftedRevocation{}
+	mi := &file_revocast_events_v1_events_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiftedRevocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiftedRevocation) ProtoMessage() {}
+
+func (x *LiftedRevocation) ProtoReflect() protoreflect.Message {
+	mi := &file_revocast_events_v1_events_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiftedRevocation.ProtoReflect.Descriptor instead.
+func (*LiftedRevocation) Descriptor() ([]byte, []int) {
+	return file_revocast_events_v1_events_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *LiftedRevocation) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *LiftedRevocation) GetUntilS() int64 {
+	if x != nil {
+		return x.UntilS
+	}
+	return 0
+}
+
 var File_revocast_events_v1_events_proto protoreflect.FileDescriptor
 
 const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1frevocast/events/v1/events.proto\x12\x12revocast.events.v1\"\x8f\a\n" +
+	"\x1frevocast/events/v1/events.proto\x12\x12revocast.events.v1\"\xe5\v\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x13\n" +
 	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12M\n" +
@@ -1725,7 +2654,15 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\vkey_retired\x18\x19 \x01(\v2\x1e.revocast.events.v1.KeyRetiredH\x00R\n" +
 	"keyRetired\x12=\n" +
 	"\theartbeat\x18\x1a \x01(\v2\x1d.revocast.events.v1.HeartbeatH\x00R\theartbeat\x12J\n" +
-	"\x0ebarrier_passed\x18\x1b \x01(\v2!.revocast.events.v1.BarrierPassedH\x00R\rbarrierPassedB\a\n" +
+	"\x0ebarrier_passed\x18\x1b \x01(\v2!.revocast.events.v1.BarrierPassedH\x00R\rbarrierPassed\x12P\n" +
+	"\x10session_replayed\x18\x1c \x01(\v2#.revocast.events.v1.SessionReplayedH\x00R\x0fsessionReplayed\x12D\n" +
+	"\fuser_updated\x18\x1d \x01(\v2\x1f.revocast.events.v1.UserUpdatedH\x00R\vuserUpdated\x12J\n" +
+	"\x0eclient_updated\x18\x1e \x01(\v2!.revocast.events.v1.ClientUpdatedH\x00R\rclientUpdated\x12J\n" +
+	"\x0eoperator_added\x18\x1f \x01(\v2!.revocast.events.v1.OperatorAddedH\x00R\roperatorAdded\x12P\n" +
+	"\x10operator_removed\x18  \x01(\v2#.revocast.events.v1.OperatorRemovedH\x00R\x0foperatorRemoved\x12G\n" +
+	"\rsecret_sealed\x18! \x01(\v2 .revocast.events.v1.SecretSealedH\x00R\fsecretSealed\x12V\n" +
+	"\x12lifetimes_declared\x18\" \x01(\v2%.revocast.events.v1.LifetimesDeclaredH\x00R\x11lifetimesDeclared\x121\n" +
+	"\x05noted\x18# \x01(\v2\x19.revocast.events.v1.NotedH\x00R\x05notedB\a\n" +
 	"\x05event\"G\n" +
 	"\x0eSessionStarted\x125\n" +
 	"\asession\x18\x01 \x01(\v2\x1b.revocast.events.v1.SessionR\asession\"I\n" +
@@ -1736,11 +2673,12 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\aRevoked\x12>\n" +
 	"\n" +
 	"revocation\x18\x01 \x01(\v2\x1e.revocast.events.v1.RevocationR\n" +
-	"revocation\"a\n" +
+	"revocation\"\x9f\x01\n" +
 	"\fCutsRecorded\x122\n" +
 	"\x04cuts\x18\x01 \x03(\v2\x1e.revocast.events.v1.RevocationR\x04cuts\x12\x1d\n" +
 	"\n" +
-	"deadline_s\x18\x02 \x01(\x03R\tdeadlineS\"\xc2\x01\n" +
+	"deadline_s\x18\x02 \x01(\x03R\tdeadlineS\x12<\n" +
+	"\x06lifted\x18\x03 \x03(\v2$.revocast.events.v1.LiftedRevocationR\x06lifted\"\xc2\x01\n" +
 	"\x06Lifted\x12#\n" +
 	"\rrevocation_id\x18\x01 \x01(\fR\frevocationId\x12,\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x18.revocast.events.v1.KindR\x04kind\x12\x16\n" +
@@ -1759,7 +2697,43 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\v2\x17.revocast.events.v1.KeyR\x03key\"!\n" +
 	"\tHeartbeat\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\"\x0f\n" +
-	"\rBarrierPassed\"<\n" +
+	"\rBarrierPassed\"a\n" +
+	"\x0fSessionReplayed\x12\x18\n" +
+	"\asession\x18\x01 \x01(\tR\asession\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\";\n" +
+	"\vUserUpdated\x12,\n" +
+	"\x04user\x18\x01 \x01(\v2\x18.revocast.events.v1.UserR\x04user\"C\n" +
+	"\rClientUpdated\x122\n" +
+	"\x06client\x18\x01 \x01(\v2\x1a.revocast.events.v1.ClientR\x06client\"I\n" +
+	"\rOperatorAdded\x128\n" +
+	"\boperator\x18\x01 \x01(\v2\x1c.revocast.events.v1.OperatorR\boperator\"K\n" +
+	"\x0fOperatorRemoved\x128\n" +
+	"\boperator\x18\x01 \x01(\v2\x1c.revocast.events.v1.OperatorR\boperator\"\x9c\x01\n" +
+	"\fSecretSealed\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03use\x18\x02 \x01(\tR\x03use\x12\x1c\n" +
+	"\talgorithm\x18\x03 \x01(\tR\talgorithm\x12\x16\n" +
+	"\x06sealed\x18\x04 \x01(\fR\x06sealed\x12\x17\n" +
+	"\asince_s\x18\x05 \x01(\x03R\x06sinceS\x12\x1b\n" +
+	"\tretired_s\x18\x06 \x01(\x03R\bretiredS\"O\n" +
+	"\x11LifetimesDeclared\x12:\n" +
+	"\tlifetimes\x18\x01 \x03(\v2\x1c.revocast.events.v1.LifetimeR\tlifetimes\"\xa2\x02\n" +
+	"\x05Noted\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12-\n" +
+	"\x02by\x18\x02 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\x12\x16\n" +
+	"\x06issuer\x18\x03 \x01(\tR\x06issuer\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubject\x12\x18\n" +
+	"\asession\x18\x05 \x01(\tR\asession\x12\x16\n" +
+	"\x06client\x18\x06 \x01(\tR\x06client\x12\x1b\n" +
+	"\tdevice_id\x18\a \x01(\tR\bdeviceId\x12\x1f\n" +
+	"\vdevice_name\x18\b \x01(\tR\n" +
+	"deviceName\x12\x18\n" +
+	"\aaddress\x18\t \x01(\tR\aaddress\x12\x16\n" +
+	"\x06detail\x18\n" +
+	" \x01(\tR\x06detail\"<\n" +
 	"\bPosition\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"3\n" +
@@ -1780,7 +2754,7 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\x06reason\x18\t \x01(\tR\x06reason\x12-\n" +
 	"\x02by\x18\n" +
 	" \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\x12\x17\n" +
-	"\auntil_s\x18\v \x01(\x03R\x06untilS\"\x9a\x06\n" +
+	"\auntil_s\x18\v \x01(\x03R\x06untilS\"\x94\a\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06issuer\x18\x02 \x01(\tR\x06issuer\x12\x18\n" +
@@ -1811,7 +2785,12 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"deadline_s\x18\x16 \x01(\x03R\tdeadlineS\x120\n" +
 	"\x05ended\x18\x17 \x01(\v2\x1a.revocast.events.v1.EndingR\x05ended\x12-\n" +
-	"\x12credential_version\x18\x18 \x01(\x04R\x11credentialVersion\"?\n" +
+	"\x12credential_version\x18\x18 \x01(\x04R\x11credentialVersion\x12#\n" +
+	"\rreplay_streak\x18\x19 \x01(\rR\freplayStreak\x12\x18\n" +
+	"\anetwork\x18\x1a \x01(\tR\anetwork\x12\x1d\n" +
+	"\n" +
+	"new_device\x18\x1b \x01(\bR\tnewDevice\x12\x1a\n" +
+	"\breplaces\x18\x1c \x01(\tR\breplaces\"?\n" +
 	"\bRotation\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1829,12 +2808,35 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x1a\n" +
 	"\bdisabled\x18\x05 \x01(\bR\bdisabled\x12\x18\n" +
 	"\aversion\x18\x06 \x01(\x04R\aversion\x12\x16\n" +
-	"\x06spared\x18\a \x01(\tR\x06spared\"c\n" +
+	"\x06spared\x18\a \x01(\tR\x06spared\"\xb6\x01\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x10\n" +
 	"\x03jwk\x18\x03 \x01(\fR\x03jwk\x12\x1c\n" +
-	"\tsignature\x18\x04 \x01(\fR\tsignature*}\n" +
+	"\tsignature\x18\x04 \x01(\fR\tsignature\x12\x16\n" +
+	"\x06issuer\x18\x05 \x01(\tR\x06issuer\x12 \n" +
+	"\fnot_before_s\x18\x06 \x01(\x03R\n" +
+	"notBeforeS\x12\x17\n" +
+	"\auntil_s\x18\a \x01(\x03R\x06untilS\"{\n" +
+	"\x06Client\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bdisabled\x18\x02 \x01(\bR\bdisabled\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12-\n" +
+	"\x02by\x18\x04 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\"\xbf\x01\n" +
+	"\bOperator\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1d\n" +
+	"\n" +
+	"token_hash\x18\x03 \x01(\fR\ttokenHash\x12 \n" +
+	"\vcertificate\x18\x04 \x01(\bR\vcertificate\x12\x1b\n" +
+	"\texpires_s\x18\x05 \x01(\x03R\bexpiresS\x12-\n" +
+	"\x02by\x18\x06 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\"6\n" +
+	"\bLifetime\x12\x13\n" +
+	"\x05ttl_s\x18\x01 \x01(\x03R\x04ttlS\x12\x15\n" +
+	"\x06seen_s\x18\x02 \x01(\x03R\x05seenS\";\n" +
+	"\x10LiftedRevocation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x17\n" +
+	"\auntil_s\x18\x02 \x01(\x03R\x06untilS*}\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1862,31 +2864,43 @@ func file_revocast_events_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_revocast_events_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_revocast_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_revocast_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_revocast_events_v1_events_proto_goTypes = []any{
-	(Kind)(0),                // 0: revocast.events.v1.Kind
-	(Scope)(0),               // 1: revocast.events.v1.Scope
-	(*Envelope)(nil),         // 2: revocast.events.v1.Envelope
-	(*SessionStarted)(nil),   // 3: revocast.events.v1.SessionStarted
-	(*SessionRefreshed)(nil), // 4: revocast.events.v1.SessionRefreshed
-	(*SessionRevoked)(nil),   // 5: revocast.events.v1.SessionRevoked
-	(*Revoked)(nil),          // 6: revocast.events.v1.Revoked
-	(*CutsRecorded)(nil),     // 7: revocast.events.v1.CutsRecorded
-	(*Lifted)(nil),           // 8: revocast.events.v1.Lifted
-	(*UserRegistered)(nil),   // 9: revocast.events.v1.UserRegistered
-	(*PasswordChanged)(nil),  // 10: revocast.events.v1.PasswordChanged
-	(*KeyAdded)(nil),         // 11: revocast.events.v1.KeyAdded
-	(*KeyRetired)(nil),       // 12: revocast.events.v1.KeyRetired
-	(*Heartbeat)(nil),        // 13: revocast.events.v1.Heartbeat
-	(*BarrierPassed)(nil),    // 14: revocast.events.v1.BarrierPassed
-	(*Position)(nil),         // 15: revocast.events.v1.Position
-	(*Initiator)(nil),        // 16: revocast.events.v1.Initiator
-	(*Revocation)(nil),       // 17: revocast.events.v1.Revocation
-	(*Session)(nil),          // 18: revocast.events.v1.Session
-	(*Rotation)(nil),         // 19: revocast.events.v1.Rotation
-	(*Ending)(nil),           // 20: revocast.events.v1.Ending
-	(*User)(nil),             // 21: revocast.events.v1.User
-	(*Key)(nil),              // 22: revocast.events.v1.Key
+	(Kind)(0),                 // 0: revocast.events.v1.Kind
+	(Scope)(0),                // 1: revocast.events.v1.Scope
+	(*Envelope)(nil),          // 2: revocast.events.v1.Envelope
+	(*SessionStarted)(nil),    // 3: revocast.events.v1.SessionStarted
+	(*SessionRefreshed)(nil),  // 4: revocast.events.v1.SessionRefreshed
+	(*SessionRevoked)(nil),    // 5: revocast.events.v1.SessionRevoked
+	(*Revoked)(nil),           // 6: revocast.events.v1.Revoked
+	(*CutsRecorded)(nil),      // 7: revocast.events.v1.CutsRecorded
+	(*Lifted)(nil),            // 8: revocast.events.v1.Lifted
+	(*UserRegistered)(nil),    // 9: revocast.events.v1.UserRegistered
+	(*PasswordChanged)(nil),   // 10: revocast.events.v1.PasswordChanged
+	(*KeyAdded)(nil),          // 11: revocast.events.v1.KeyAdded
+	(*KeyRetired)(nil),        // 12: revocast.events.v1.KeyRetired
+	(*Heartbeat)(nil),         // 13: revocast.events.v1.Heartbeat
+	(*BarrierPassed)(nil),     // 14: revocast.events.v1.BarrierPassed
+	(*SessionReplayed)(nil),   // 15: revocast.events.v1.SessionReplayed
+	(*UserUpdated)(nil),       // 16: revocast.events.v1.UserUpdated
+	(*ClientUpdated)(nil),     // 17: revocast.events.v1.ClientUpdated
+	(*OperatorAdded)(nil),     // 18: revocast.events.v1.OperatorAdded
+	(*OperatorRemoved)(nil),   // 19: revocast.events.v1.OperatorRemoved
+	(*SecretSealed)(nil),      // 20: revocast.events.v1.SecretSealed
+	(*LifetimesDeclared)(nil), // 21: revocast.events.v1.LifetimesDeclared
+	(*Noted)(nil),             // 22: revocast.events.v1.Noted
+	(*Position)(nil),          // 23: revocast.events.v1.Position
+	(*Initiator)(nil),         // 24: revocast.events.v1.Initiator
+	(*Revocation)(nil),        // 25: revocast.events.v1.Revocation
+	(*Session)(nil),           // 26: revocast.events.v1.Session
+	(*Rotation)(nil),          // 27: revocast.events.v1.Rotation
+	(*Ending)(nil),            // 28: revocast.events.v1.Ending
+	(*User)(nil),              // 29: revocast.events.v1.User
+	(*Key)(nil),               // 30: revocast.events.v1.Key
+	(*Client)(nil),            // 31: revocast.events.v1.Client
+	(*Operator)(nil),          // 32: revocast.events.v1.Operator
+	(*Lifetime)(nil),          // 33: revocast.events.v1.Lifetime
+	(*LiftedRevocation)(nil),  // 34: revocast.events.v1.LiftedRevocation
 }
 var file_revocast_events_v1_events_proto_depIdxs = []int32{
 	3,  // 0: revocast.events.v1.Envelope.session_started:type_name -> revocast.events.v1.SessionStarted
@@ -1901,29 +2915,46 @@ var file_revocast_events_v1_events_proto_depIdxs = []int32{
 	12, // 9: revocast.events.v1.Envelope.key_retired:type_name -> revocast.events.v1.KeyRetired
 	13, // 10: revocast.events.v1.Envelope.heartbeat:type_name -> revocast.events.v1.Heartbeat
 	14, // 11: revocast.events.v1.Envelope.barrier_passed:type_name -> revocast.events.v1.BarrierPassed
-	18, // 12: revocast.events.v1.SessionStarted.session:type_name -> revocast.events.v1.Session
-	18, // 13: revocast.events.v1.SessionRefreshed.session:type_name -> revocast.events.v1.Session
-	18, // 14: revocast.events.v1.SessionRevoked.session:type_name -> revocast.events.v1.Session
-	17, // 15: revocast.events.v1.Revoked.revocation:type_name -> revocast.events.v1.Revocation
-	17, // 16: revocast.events.v1.CutsRecorded.cuts:type_name -> revocast.events.v1.Revocation
-	0,  // 17: revocast.events.v1.Lifted.kind:type_name -> revocast.events.v1.Kind
-	21, // 18: revocast.events.v1.UserRegistered.user:type_name -> revocast.events.v1.User
-	21, // 19: revocast.events.v1.PasswordChanged.user:type_name -> revocast.events.v1.User
-	22, // 20: revocast.events.v1.KeyAdded.key:type_name -> revocast.events.v1.Key
-	22, // 21: revocast.events.v1.KeyRetired.key:type_name -> revocast.events.v1.Key
-	0,  // 22: revocast.events.v1.Revocation.kind:type_name -> revocast.events.v1.Kind
-	15, // 23: revocast.events.v1.Revocation.cut:type_name -> revocast.events.v1.Position
-	1,  // 24: revocast.events.v1.Revocation.scope:type_name -> revocast.events.v1.Scope
-	16, // 25: revocast.events.v1.Revocation.by:type_name -> revocast.events.v1.Initiator
-	15, // 26: revocast.events.v1.Session.began:type_name -> revocast.events.v1.Position
-	19, // 27: revocast.events.v1.Session.rotations:type_name -> revocast.events.v1.Rotation
-	20, // 28: revocast.events.v1.Session.ended:type_name -> revocast.events.v1.Ending
-	16, // 29: revocast.events.v1.Ending.by:type_name -> revocast.events.v1.Initiator
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	15, // 12: revocast.events.v1.Envelope.session_replayed:type_name -> revocast.events.v1.SessionReplayed
+	16, // 13: revocast.events.v1.Envelope.user_updated:type_name -> revocast.events.v1.UserUpdated
+	17, // 14: revocast.events.v1.Envelope.client_updated:type_name -> revocast.events.v1.ClientUpdated
+	18, // 15: revocast.events.v1.Envelope.operator_added:type_name -> revocast.events.v1.OperatorAdded
+	19, // 16: revocast.events.v1.Envelope.operator_removed:type_name -> revocast.events.v1.OperatorRemoved
+	20, // 17: revocast.events.v1.Envelope.secret_sealed:type_name -> revocast.events.v1.SecretSealed
+	21, // 18: revocast.events.v1.Envelope.lifetimes_declared:type_name -> revocast.events.v1.LifetimesDeclared
+	22, // 19: revocast.events.v1.Envelope.noted:type_name -> revocast.events.v1.Noted
+	26, // 20: revocast.events.v1.SessionStarted.session:type_name -> revocast.events.v1.Session
+	26, // 21: revocast.events.v1.SessionRefreshed.session:type_name -> revocast.events.v1.Session
+	26, // 22: revocast.events.v1.SessionRevoked.session:type_name -> revocast.events.v1.Session
+	25, // 23: revocast.events.v1.Revoked.revocation:type_name -> revocast.events.v1.Revocation
+	25, // 24: revocast.events.v1.CutsRecorded.cuts:type_name -> revocast.events.v1.Revocation
+	34, // 25: revocast.events.v1.CutsRecorded.lifted:type_name -> revocast.events.v1.LiftedRevocation
+	0,  // 26: revocast.events.v1.Lifted.kind:type_name -> revocast.events.v1.Kind
+	29, // 27: revocast.events.v1.UserRegistered.user:type_name -> revocast.events.v1.User
+	29, // 28: revocast.events.v1.PasswordChanged.user:type_name -> revocast.events.v1.User
+	30, // 29: revocast.events.v1.KeyAdded.key:type_name -> revocast.events.v1.Key
+	30, // 30: revocast.events.v1.KeyRetired.key:type_name -> revocast.events.v1.Key
+	29, // 31: revocast.events.v1.UserUpdated.user:type_name -> revocast.events.v1.User
+	31, // 32: revocast.events.v1.ClientUpdated.client:type_name -> revocast.events.v1.Client
+	32, // 33: revocast.events.v1.OperatorAdded.operator:type_name -> revocast.events.v1.Operator
+	32, // 34: revocast.events.v1.OperatorRemoved.operator:type_name -> revocast.events.v1.Operator
+	33, // 35: revocast.events.v1.LifetimesDeclared.lifetimes:type_name -> revocast.events.v1.Lifetime
+	24, // 36: revocast.events.v1.Noted.by:type_name -> revocast.events.v1.Initiator
+	0,  // 37: revocast.events.v1.Revocation.kind:type_name -> revocast.events.v1.Kind
+	23, // 38: revocast.events.v1.Revocation.cut:type_name -> revocast.events.v1.Position
+	1,  // 39: revocast.events.v1.Revocation.scope:type_name -> revocast.events.v1.Scope
+	24, // 40: revocast.events.v1.Revocation.by:type_name -> revocast.events.v1.Initiator
+	23, // 41: revocast.events.v1.Session.began:type_name -> revocast.events.v1.Position
+	27, // 42: revocast.events.v1.Session.rotations:type_name -> revocast.events.v1.Rotation
+	28, // 43: revocast.events.v1.Session.ended:type_name -> revocast.events.v1.Ending
+	24, // 44: revocast.events.v1.Ending.by:type_name -> revocast.events.v1.Initiator
+	24, // 45: revocast.events.v1.Client.by:type_name -> revocast.events.v1.Initiator
+	24, // 46: revocast.events.v1.Operator.by:type_name -> revocast.events.v1.Initiator
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_revocast_events_v1_events_proto_init() }
@@ -1944,6 +2975,14 @@ func file_revocast_events_v1_events_proto_init() {
 		(*Envelope_KeyRetired)(nil),
 		(*Envelope_Heartbeat)(nil),
 		(*Envelope_BarrierPassed)(nil),
+		(*Envelope_SessionReplayed)(nil),
+		(*Envelope_UserUpdated)(nil),
+		(*Envelope_ClientUpdated)(nil),
+		(*Envelope_OperatorAdded)(nil),
+		(*Envelope_OperatorRemoved)(nil),
+		(*Envelope_SecretSealed)(nil),
+		(*Envelope_LifetimesDeclared)(nil),
+		(*Envelope_Noted)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1951,7 +2990,7 @@ func file_revocast_events_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_revocast_events_v1_events_proto_rawDesc), len(file_revocast_events_v1_events_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
