@@ -52,7 +52,8 @@ type (
 	// PasswordChanged replaces a user's password hash.
 	PasswordChanged struct{ User User }
 
-	// UserUpdated changes roles or whether the user may log in, not the password.
+	// UserUpdated changes roles, whether the user may log in, or how the password is
+	// hashed; not the password.
 	UserUpdated struct{ User User }
 	// ClientUpdated says whether a client may be used.
 	ClientUpdated struct{ Client Client }
@@ -263,6 +264,10 @@ type Session struct {
 type Rotation struct {
 	Generation uint64
 	At         time.Time
+	// SuccessorKey is the MAC key of the generation that came next: what is replayed
+	// is derived again as it was, whichever key has come into use meanwhile. Empty in
+	// records from before keys were rotated.
+	SuccessorKey KeyID
 }
 
 // Ending says how a session ended.
@@ -281,12 +286,16 @@ type User struct {
 	PasswordHash string
 	Roles        []string
 	Disabled     bool
-	// Version grows by one with every change of the credential. A session opened
-	// by an earlier one is over, unless Spared names it.
+	// Version grows by one with every change that ends the user's sessions: a new
+	// password, and being disabled. A session opened under an earlier one is over,
+	// unless Spared names it.
 	Version uint64
-	// Spared is the session from which the credential was changed last; empty if
-	// somebody else changed it.
+	// Spared is the session from which the password was changed, if that was the
+	// last change of Version; empty otherwise.
 	Spared SessionID
+	// Entails is the revocation that follows from the very change that carries it;
+	// nil for none. It has no cut: that is the change's own position.
+	Entails *Revocation
 }
 
 // Key is the public half of a signing key.
@@ -300,8 +309,10 @@ type Key struct {
 	// NotBefore is when the first token may be signed with it, so that verifiers
 	// know it by then.
 	NotBefore time.Time
-	// Until is when no token signed with it can be accepted any more; zero while
-	// it signs.
+	// Until is when no token signed with it can be accepted any more. In the journal
+	// it is zero until the key is retired. In an announcement on the feed it is never
+	// zero: a later announcement extends it, and an old one that somebody repeats
+	// allows nothing that is over.
 	Until time.Time
 	// Signature is by the realm's root key; empty inside the journal.
 	Signature []byte

@@ -10,6 +10,8 @@ type Client struct {
 	Disabled bool
 	Reason   Reason
 	By       Initiator
+	// Entails is as in [User].
+	Entails *Revocation
 }
 
 // Operator is somebody who may use the admin API.
@@ -46,6 +48,9 @@ type Secret struct {
 // Lifetime is one lifetime of access tokens that issuers have been giving.
 type Lifetime struct {
 	TTL time.Duration
+	// Since is from when it may be given: later than the declaration where it is
+	// longer than all before it, so that whoever revokes knows of it by then.
+	Since time.Time
 	// Seen is until when issuers may be giving it.
 	Seen time.Time
 }
@@ -53,10 +58,10 @@ type Lifetime struct {
 // Replay is a superseded refresh token, presented once more.
 type Replay struct {
 	Session SessionID
-	// Generation is the one presented.
+	// Generation is the one that had been superseded last, as far as was known.
 	Generation uint64
-	// Count is how often it was presented so far, this time included. Callers that
-	// come at the same moment may count as one.
+	// Count is how often it or an earlier one was presented since, this time
+	// included. Callers that come at the same moment may count as one.
 	Count uint32
 }
 

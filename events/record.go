@@ -54,3 +54,23 @@ var (
 // MaxLoad is how many subjects one load may answer with: what the server allows
 // for one multi_last direct get.
 const MaxLoad = 1024
+
+// Entailed is the revocation that follows from a change of a user or a client, cut at
+// the change's own position; false if none does.
+func Entailed(change Record) (Revocation, bool) {
+	var n *Revocation
+	switch e := change.Envelope.Event.(type) { //nolint:gochecksumtype // nothing follows from any other
+	case PasswordChanged:
+		n = e.User.Entails
+	case UserUpdated:
+		n = e.User.Entails
+	case ClientUpdated:
+		n = e.Client.Entails
+	}
+	if n == nil {
+		return Revocation{}, false
+	}
+	follows := *n
+	follows.Cut = change.Position
+	return follows, true
+}

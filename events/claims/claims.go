@@ -33,6 +33,10 @@ type Access struct {
 	AuthTime  int64    `json:"auth_time,omitempty"`
 	ACR       string   `json:"acr,omitempty"`
 	AMR       []string `json:"amr,omitempty"`
+
+	// RolesClaim is the name under which Roles are written, "roles" if empty. It is
+	// for those who sign; under another name nobody reads them back into Roles.
+	RolesClaim string `json:"-"`
 }
 
 // Audience is `aud`: one string or an array of them (RFC 7519 section 4.1.3). It

@@ -22,110 +22,6 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files of the current version")
 
-const (
-	sampleEvent   = events.EventID("01935f6a-0c00-7000-8000-000000000001")
-	sampleSession = events.SessionID("01935f6a-0c00-7000-8000-000000000002")
-	sampleRevoke  = events.RevocationID("01935f6a-0c00-7000-8000-000000000003")
-)
-
-func sampleState() events.Session {
-	at := time.Unix(1795310000, 0).UTC()
-	return events.Session{
-		ID: sampleSession, Issuer: "https://id.example", Subject: "u-7", Client: "demo-mobile",
-		Scope: "orders.read orders.write", Audience: []string{"https://api.example"},
-		Began: events.Position{Sequence: 1795310000000001}, Salt: bytes.Repeat([]byte{7}, 32), Generation: 3,
-		Rotations: []events.Rotation{{Generation: 1, At: at}, {Generation: 2, At: at.Add(1500 * time.Millisecond)}},
-		KeyID:     "r1", DeviceID: "phone", DeviceName: "Alice's phone", DeviceSecretHash: bytes.Repeat([]byte{9}, 32),
-		AuthTime: at, ACR: "urn:example:low", AMR: []string{"pwd"}, MintedAt: at.Add(time.Minute),
-		AccessExpires: at.Add(6 * time.Minute), IdleLimit: 720 * time.Hour, AbsoluteExpires: at.Add(8760 * time.Hour),
-		Deadline: at.Add(721 * time.Hour), CredentialVersion: 4,
-	}
-}
-
-// laterState has what sessions did not have at first.
-func laterState() events.Session {
-	s := sampleState()
-	s.Network, s.NewDevice, s.Replaces, s.ReplayStreak = "net-1", true, sampleSession, 2
-	return s
-}
-
-func samples() map[string]events.Event {
-	at := time.Unix(1795310000, 0).UTC()
-	ended := sampleState()
-	ended.Ended = &events.Ending{
-		RevocationID: sampleRevoke, Reason: events.ReasonTokenReuse,
-		By: events.Initiator{Role: "policy", Name: "reuse"}, At: at,
-	}
-	wide := events.Revocation{
-		ID: sampleRevoke, Kind: events.KindSubject, Issuer: "https://id.example", Target: "u-7",
-		Cut: events.Position{Sequence: 1795310000000002}, CutTime: at, Scope: events.ScopeAccessTokens,
-		Except: sampleSession, Reason: events.ReasonPasswordChange, By: events.Initiator{Role: "user"}, Until: at.Add(time.Hour),
-	}
-	user := events.User{
-		Subject: "u-7", Username: "alice", PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
-		Roles: []string{"admin"}, Disabled: true, Version: 4, Spared: sampleSession,
-	}
-	operator := events.Operator{
-		Name: "ops", Role: "support", TokenHash: bytes.Repeat([]byte{3}, 32), Certificate: true,
-		Expires: at.Add(time.Hour), By: events.Initiator{Role: "operator", Name: "admin"},
-	}
-	key := events.Key{ID: "k1", Algorithm: "ES256", JWK: []byte(`{"kty":"EC"}`), Signature: bytes.Repeat([]byte{1}, 64)}
-	return map[string]events.Event{
-		"session_started":   events.SessionStarted{Session: sampleState()},
-		"session_refreshed": events.SessionRefreshed{Session: sampleState()},
-		"session_revoked":   events.SessionRevoked{Session: ended},
-		"revoked_token": events.Revoked{Revocation: events.Revocation{
-			ID: sampleRevoke, Kind: events.KindToken, Issuer: "https://id.example", Target: "jti-1",
-			Reason: events.ReasonAdmin, By: events.Initiator{Role: "operator", Name: "ops"}, Until: at,
-		}},
-		"revoked_subject": events.Revoked{Revocation: wide},
-		"revoked_all": events.Revoked{Revocation: events.Revocation{
-			ID: sampleRevoke, Kind: events.KindAll, Issuer: "https://id.example",
-			Reason: events.ReasonAdmin, By: events.Initiator{Role: "operator"}, Until: at,
-		}},
-		"cuts_recorded": events.CutsRecorded{Cuts: []events.Revocation{wide}, Deadline: at.Add(time.Hour)},
-		"lifted": events.Lifted{Lift: events.Lift{
-			RevocationID: sampleRevoke, Kind: events.KindSubject, Issuer: "https://id.example", Target: "u-7",
-			Until: at, Signature: bytes.Repeat([]byte{2}, 64),
-		}},
-		"user_registered":  events.UserRegistered{User: user},
-		"password_changed": events.PasswordChanged{User: user},
-		"key_added":        events.KeyAdded{Key: key},
-		"key_retired":      events.KeyRetired{Key: key},
-		"heartbeat":        events.Heartbeat{Epoch: "e-1"},
-		"session_of_b":     events.SessionStarted{Session: laterState()},
-		"cuts_with_lifts": events.CutsRecorded{
-			Cuts: []events.Revocation{wide}, Lifted: []events.LiftedRevocation{{ID: sampleRevoke, Until: at}}, Deadline: at.Add(time.Hour),
-		},
-		"lifts_alone":      events.CutsRecorded{Lifted: []events.LiftedRevocation{{ID: sampleRevoke, Until: at}}},
-		"session_replayed": events.SessionReplayed{Replay: events.Replay{Session: sampleSession, Generation: 3, Count: 2}},
-		"user_updated":     events.UserUpdated{User: user},
-		"client_updated": events.ClientUpdated{Client: events.Client{
-			ID: "demo-mobile", Disabled: true, Reason: events.ReasonClientDisabled, By: events.Initiator{Role: "operator", Name: "ops"},
-		}},
-		"operator_added":   events.OperatorAdded{Operator: operator},
-		"operator_removed": events.OperatorRemoved{Operator: operator},
-		"key_of_an_issuer": events.KeyAdded{Key: events.Key{
-			ID: "k1", Issuer: "https://id.example", Algorithm: "ES256", JWK: []byte(`{"kty":"EC"}`),
-			NotBefore: at, Until: at.Add(time.Hour), Signature: bytes.Repeat([]byte{1}, 64),
-		}},
-		"secret_sealed": events.SecretSealed{Secret: events.Secret{
-			ID: "k1", Use: "sign", Algorithm: "ES256", Sealed: []byte("sealed"), Since: at, Retired: at.Add(time.Hour),
-		}},
-		"lifetimes_declared": events.LifetimesDeclared{Lifetimes: []events.Lifetime{{TTL: 5 * time.Minute, Seen: at}}},
-		"noted": events.Noted{Note: events.Note{
-			Action: events.ActionNewDevice, By: events.Initiator{Role: "user"}, Issuer: "https://id.example", Subject: "u-7",
-			Session: sampleSession, Client: "demo-mobile", DeviceID: "phone", DeviceName: "Alice's phone",
-			Address: "192.0.2.7", Detail: "first seen",
-		}},
-		"barrier_passed": events.BarrierPassed{},
-	}
-}
-
-func envelope(e events.Event) events.Envelope {
-	return events.Envelope{ID: sampleEvent, At: time.UnixMilli(1795310000123).UTC(), Event: e}
-}
-
 // Every version ever written stays readable, and the current one is written as
 // the files say.
 func TestGolden(t *testing.T) {
@@ -218,45 +114,54 @@ func TestInvalidEventsAreRefusedBothWays(t *testing.T) {
 		f(&s)
 		return events.SessionRefreshed{Session: s}
 	}
+	user := func(f func(*events.Revocation)) events.Event {
+		u := samples()["user_cut"].(events.UserUpdated).User
+		f(u.Entails)
+		return events.UserUpdated{User: u}
+	}
 	for name, event := range map[string]events.Event{
-		"nothing":                 nil,
-		"no kind":                 change(func(r *events.Revocation) { r.Kind = events.KindUnknown }),
-		"kind beyond the last":    change(func(r *events.Revocation) { r.Kind = 7 }),
-		"no issuer":               change(func(r *events.Revocation) { r.Issuer = "" }),
-		"no target":               change(func(r *events.Revocation) { r.Target = "" }),
-		"long target":             change(func(r *events.Revocation) { r.Target = strings.Repeat("x", 513) }),
-		"newline in target":       change(func(r *events.Revocation) { r.Target = "a\nb" }),
-		"target of everything":    change(func(r *events.Revocation) { r.Kind, r.Except = events.KindAll, "" }),
-		"cut on a session":        change(func(r *events.Revocation) { r.Kind, r.Except = events.KindSession, "" }),
-		"exception of a client":   change(func(r *events.Revocation) { r.Kind = events.KindClient }),
-		"no expiry":               change(func(r *events.Revocation) { r.Until = time.Time{} }),
-		"expiry beyond 9999":      change(func(r *events.Revocation) { r.Until = time.Unix(1<<40, 0) }),
-		"cut beyond JSON":         change(func(r *events.Revocation) { r.Cut.Sequence = events.MaxSequence + 1 }),
-		"id in upper case":        change(func(r *events.Revocation) { r.ID = "01935F6A-0C00-7000-8000-000000000003" }),
-		"no reason":               change(func(r *events.Revocation) { r.Reason = "" }),
-		"no initiator":            change(func(r *events.Revocation) { r.By = events.Initiator{} }),
-		"short salt":              session(func(s *events.Session) { s.Salt = s.Salt[:31] }),
-		"future rotation":         session(func(s *events.Session) { s.Rotations[0].Generation = 3 }),
-		"nine rotations":          session(func(s *events.Session) { s.Rotations = make([]events.Rotation, 9) }),
-		"negative idle limit":     session(func(s *events.Session) { s.IdleLimit = -1 }),
-		"refreshed after its end": session(func(s *events.Session) { s.Ended = &events.Ending{} }),
-		"revoked without an end":  events.SessionRevoked{Session: sampleState()},
-		"no cuts":                 events.CutsRecorded{},
-		"unsigned lift":           events.Lifted{Lift: events.Lift{RevocationID: sampleRevoke, Kind: events.KindAll, Issuer: "i", Until: time.Unix(1, 0)}},
-		"lift of nothing":         events.Lifted{Lift: events.Lift{RevocationID: sampleRevoke, Kind: events.KindToken, Issuer: "i", Until: time.Unix(1, 0), Signature: make([]byte, 64)}},
-		"heartbeat without epoch": events.Heartbeat{},
-		"lift without an id":      events.CutsRecorded{Lifted: []events.LiftedRevocation{{Until: time.Unix(1, 0)}}},
-		"lift without an end":     events.CutsRecorded{Lifted: []events.LiftedRevocation{{ID: sampleRevoke}}},
-		"replaces what is no id":  session(func(s *events.Session) { s.Replaces = "x" }),
-		"replay of no session":    events.SessionReplayed{},
-		"client without a name":   events.ClientUpdated{},
-		"operator for ever":       events.OperatorAdded{Operator: events.Operator{Name: "o", Role: "viewer", By: events.Initiator{Role: "operator"}}},
-		"short token hash":        events.OperatorAdded{Operator: events.Operator{Name: "o", Role: "viewer", TokenHash: []byte{1}, Expires: time.Unix(1, 0), By: events.Initiator{Role: "operator"}}},
-		"secret for anything":     events.SecretSealed{Secret: events.Secret{ID: "k", Use: "any", Algorithm: "ES256", Sealed: []byte{1}}},
-		"empty secret":            events.SecretSealed{Secret: events.Secret{ID: "k", Use: "mac", Algorithm: "HS256"}},
-		"no lifetimes":            events.LifetimesDeclared{},
-		"lifetime of nothing":     events.LifetimesDeclared{Lifetimes: []events.Lifetime{{}}},
-		"note about nothing":      events.Noted{},
+		"nothing":                  nil,
+		"no kind":                  change(func(r *events.Revocation) { r.Kind = events.KindUnknown }),
+		"kind beyond the last":     change(func(r *events.Revocation) { r.Kind = 7 }),
+		"no issuer":                change(func(r *events.Revocation) { r.Issuer = "" }),
+		"no target":                change(func(r *events.Revocation) { r.Target = "" }),
+		"long target":              change(func(r *events.Revocation) { r.Target = strings.Repeat("x", 513) }),
+		"newline in target":        change(func(r *events.Revocation) { r.Target = "a\nb" }),
+		"target of everything":     change(func(r *events.Revocation) { r.Kind, r.Except = events.KindAll, "" }),
+		"cut on a session":         change(func(r *events.Revocation) { r.Kind, r.Except = events.KindSession, "" }),
+		"exception of a client":    change(func(r *events.Revocation) { r.Kind = events.KindClient }),
+		"no expiry":                change(func(r *events.Revocation) { r.Until = time.Time{} }),
+		"expiry beyond 9999":       change(func(r *events.Revocation) { r.Until = time.Unix(1<<40, 0) }),
+		"cut beyond JSON":          change(func(r *events.Revocation) { r.Cut.Sequence = events.MaxSequence + 1 }),
+		"id in upper case":         change(func(r *events.Revocation) { r.ID = "01935F6A-0C00-7000-8000-000000000003" }),
+		"no reason":                change(func(r *events.Revocation) { r.Reason = "" }),
+		"no initiator":             change(func(r *events.Revocation) { r.By = events.Initiator{} }),
+		"short salt":               session(func(s *events.Session) { s.Salt = s.Salt[:31] }),
+		"future rotation":          session(func(s *events.Session) { s.Rotations[0].Generation = 3 }),
+		"nine rotations":           session(func(s *events.Session) { s.Rotations = make([]events.Rotation, 9) }),
+		"negative idle limit":      session(func(s *events.Session) { s.IdleLimit = -1 }),
+		"refreshed after its end":  session(func(s *events.Session) { s.Ended = &events.Ending{} }),
+		"revoked without an end":   events.SessionRevoked{Session: sampleState()},
+		"no cuts":                  events.CutsRecorded{},
+		"unsigned lift":            events.Lifted{Lift: events.Lift{RevocationID: sampleRevoke, Kind: events.KindAll, Issuer: "i", Until: time.Unix(1, 0)}},
+		"lift of nothing":          events.Lifted{Lift: events.Lift{RevocationID: sampleRevoke, Kind: events.KindToken, Issuer: "i", Until: time.Unix(1, 0), Signature: make([]byte, 64)}},
+		"heartbeat without epoch":  events.Heartbeat{},
+		"lift without an id":       events.CutsRecorded{Lifted: []events.LiftedRevocation{{Until: time.Unix(1, 0)}}},
+		"lift without an end":      events.CutsRecorded{Lifted: []events.LiftedRevocation{{ID: sampleRevoke}}},
+		"replaces what is no id":   session(func(s *events.Session) { s.Replaces = "x" }),
+		"replay of no session":     events.SessionReplayed{},
+		"client without a name":    events.ClientUpdated{},
+		"another user cut":         user(func(r *events.Revocation) { r.Target = "u-8" }),
+		"a client cut, not a user": user(func(r *events.Revocation) { r.Kind, r.Except = events.KindClient, "" }),
+		"cut elsewhere":            user(func(r *events.Revocation) { r.Cut.Sequence = 1 }),
+		"cut without an expiry":    user(func(r *events.Revocation) { r.Until = time.Time{} }),
+		"operator for ever":        events.OperatorAdded{Operator: events.Operator{Name: "o", Role: "viewer", By: events.Initiator{Role: "operator"}}},
+		"short token hash":         events.OperatorAdded{Operator: events.Operator{Name: "o", Role: "viewer", TokenHash: []byte{1}, Expires: time.Unix(1, 0), By: events.Initiator{Role: "operator"}}},
+		"secret for anything":      events.SecretSealed{Secret: events.Secret{ID: "k", Use: "any", Algorithm: "ES256", Sealed: []byte{1}}},
+		"empty secret":             events.SecretSealed{Secret: events.Secret{ID: "k", Use: "mac", Algorithm: "HS256"}},
+		"no lifetimes":             events.LifetimesDeclared{},
+		"lifetime of nothing":      events.LifetimesDeclared{Lifetimes: []events.Lifetime{{}}},
+		"note about nothing":       events.Noted{},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := codec.Encode(envelope(event)); !errors.Is(err, codec.ErrInvalid) {
@@ -337,6 +242,49 @@ func TestSignaturesBindRealmAndContent(t *testing.T) {
 		forged := lift
 		f(&forged)
 		if codec.VerifyLift(root, "acme", forged) {
+			t.Errorf("the signature does not cover %s", name)
+		}
+	}
+}
+
+func TestKeySignaturesCoverEverything(t *testing.T) {
+	root, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := samples()["key_of_an_issuer"].(events.KeyAdded).Key
+	key, retired := codec.SignKey(private, "acme", plain), codec.SignRetirement(private, "acme", plain)
+	if !codec.VerifyKey(root, "acme", key) || !codec.VerifyRetirement(root, "acme", retired) {
+		t.Fatal("a signed key does not verify")
+	}
+	if codec.VerifyKey(root, "acme", retired) || codec.VerifyRetirement(root, "acme", key) {
+		t.Error("what was announced passes for withdrawn, or the other way round")
+	}
+	if codec.VerifyRetirement(root, "other", retired) || codec.VerifyRetirement(nil, "acme", retired) {
+		t.Error("a retirement is valid in another realm or under no root key")
+	}
+	b, err := codec.Encode(envelope(events.KeyAdded{Key: key}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := codec.Decode(b); err != nil || !codec.VerifyKey(root, "acme", e.Event.(events.KeyAdded).Key) {
+		t.Errorf("the signature does not survive the codec: %v", err)
+	}
+	for name, f := range map[string]func(*events.Key){
+		"id":         func(k *events.Key) { k.ID += "x" },
+		"issuer":     func(k *events.Key) { k.Issuer = "https://evil.example" },
+		"algorithm":  func(k *events.Key) { k.Algorithm = "RS256" },
+		"JWK":        func(k *events.Key) { k.JWK = []byte(`{"kty":"RSA"}`) },
+		"not before": func(k *events.Key) { k.NotBefore = k.NotBefore.Add(time.Second) },
+		"until":      func(k *events.Key) { k.Until = k.Until.Add(time.Second) },
+		"no until":   func(k *events.Key) { k.Until = time.Time{} },
+		"swapped":    func(k *events.Key) { k.NotBefore, k.Until = k.Until, k.NotBefore },
+		"signature":  func(k *events.Key) { k.Signature = nil },
+	} {
+		forged, forgedRetired := key, retired
+		f(&forged)
+		f(&forgedRetired)
+		if codec.VerifyKey(root, "acme", forged) || codec.VerifyRetirement(root, "acme", forgedRetired) {
 			t.Errorf("the signature does not cover %s", name)
 		}
 	}

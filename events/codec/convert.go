@@ -187,7 +187,9 @@ func sessionOut(s events.Session) *eventsv1.Session {
 		m.Began = positionOut(s.Began)
 	}
 	for _, r := range s.Rotations {
-		m.Rotations = append(m.Rotations, &eventsv1.Rotation{Generation: r.Generation, AtNs: r.At.UnixNano()})
+		m.Rotations = append(m.Rotations, &eventsv1.Rotation{
+			Generation: r.Generation, AtNs: r.At.UnixNano(), SuccessorKeyId: string(r.SuccessorKey),
+		})
 	}
 	if e := s.Ended; e != nil {
 		m.Ended = &eventsv1.Ending{
@@ -214,7 +216,9 @@ func sessionIn(m *eventsv1.Session) events.Session {
 		if len(s.Rotations) > maxRotations {
 			break // validate refuses it
 		}
-		s.Rotations = append(s.Rotations, events.Rotation{Generation: r.GetGeneration(), At: time.Unix(0, r.GetAtNs()).UTC()})
+		s.Rotations = append(s.Rotations, events.Rotation{
+			Generation: r.GetGeneration(), At: time.Unix(0, r.GetAtNs()).UTC(), SuccessorKey: events.KeyID(r.GetSuccessorKeyId()),
+		})
 	}
 	if e := m.GetEnded(); e != nil {
 		s.Ended = &events.Ending{
@@ -234,7 +238,7 @@ func seconds(n int64) time.Duration {
 func userOut(u events.User) *eventsv1.User {
 	return &eventsv1.User{
 		Subject: string(u.Subject), Username: u.Username, PasswordHash: u.PasswordHash,
-		Roles: u.Roles, Disabled: u.Disabled, Version: u.Version, Spared: string(u.Spared),
+		Roles: u.Roles, Disabled: u.Disabled, Version: u.Version, Spared: string(u.Spared), Entails: entailsOut(u.Entails),
 	}
 }
 
@@ -242,5 +246,6 @@ func userIn(m *eventsv1.User) events.User {
 	return events.User{
 		Subject: events.Subject(m.GetSubject()), Username: m.GetUsername(), PasswordHash: m.GetPasswordHash(),
 		Roles: m.GetRoles(), Disabled: m.GetDisabled(), Version: m.GetVersion(), Spared: events.SessionID(m.GetSpared()),
+		Entails: entailsIn(m.GetEntails()),
 	}
 }

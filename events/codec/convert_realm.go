@@ -20,6 +20,7 @@ func realmToProto(m *eventsv1.Envelope, e events.Event) {
 	case events.ClientUpdated:
 		m.Event = &eventsv1.Envelope_ClientUpdated{ClientUpdated: &eventsv1.ClientUpdated{Client: &eventsv1.Client{
 			Id: string(v.Client.ID), Disabled: v.Client.Disabled, Reason: string(v.Client.Reason), By: initiatorOut(v.Client.By),
+			Entails: entailsOut(v.Client.Entails),
 		}}}
 	case events.OperatorAdded:
 		m.Event = &eventsv1.Envelope_OperatorAdded{OperatorAdded: &eventsv1.OperatorAdded{Operator: operatorOut(v.Operator)}}
@@ -33,7 +34,7 @@ func realmToProto(m *eventsv1.Envelope, e events.Event) {
 	case events.LifetimesDeclared:
 		list := make([]*eventsv1.Lifetime, len(v.Lifetimes))
 		for i, l := range v.Lifetimes {
-			list[i] = &eventsv1.Lifetime{TtlS: int64((l.TTL + time.Second - 1) / time.Second), SeenS: unixUp(l.Seen)}
+			list[i] = &eventsv1.Lifetime{TtlS: int64((l.TTL + time.Second - 1) / time.Second), SinceS: unixUp(l.Since), SeenS: unixUp(l.Seen)}
 		}
 		m.Event = &eventsv1.Envelope_LifetimesDeclared{LifetimesDeclared: &eventsv1.LifetimesDeclared{Lifetimes: list}}
 	case events.Noted:
@@ -61,6 +62,7 @@ func realmFromProto(m *eventsv1.Envelope) events.Event {
 		c := v.ClientUpdated.GetClient()
 		return events.ClientUpdated{Client: events.Client{
 			ID: events.ClientID(c.GetId()), Disabled: c.GetDisabled(), Reason: events.Reason(c.GetReason()), By: initiatorIn(c.GetBy()),
+			Entails: entailsIn(c.GetEntails()),
 		}}
 	case *eventsv1.Envelope_OperatorAdded:
 		return events.OperatorAdded{Operator: operatorIn(v.OperatorAdded.GetOperator())}
@@ -78,7 +80,7 @@ func realmFromProto(m *eventsv1.Envelope) events.Event {
 			if len(list) > maxList {
 				break // validate refuses it
 			}
-			list = append(list, events.Lifetime{TTL: seconds(l.GetTtlS()), Seen: fromUnix(l.GetSeenS())})
+			list = append(list, events.Lifetime{TTL: seconds(l.GetTtlS()), Since: fromUnix(l.GetSinceS()), Seen: fromUnix(l.GetSeenS())})
 		}
 		return events.LifetimesDeclared{Lifetimes: list}
 	case *eventsv1.Envelope_Noted:
@@ -90,6 +92,21 @@ func realmFromProto(m *eventsv1.Envelope) events.Event {
 		}}
 	}
 	return nil
+}
+
+func entailsOut(r *events.Revocation) *eventsv1.Revocation {
+	if r == nil {
+		return nil
+	}
+	return revocationOut(*r)
+}
+
+func entailsIn(m *eventsv1.Revocation) *events.Revocation {
+	if m == nil {
+		return nil
+	}
+	r := revocationIn(m)
+	return &r
 }
 
 func operatorOut(o events.Operator) *eventsv1.Operator {

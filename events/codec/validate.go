@@ -204,9 +204,6 @@ func (c *checker) cuts(e events.CutsRecorded) {
 	}
 	for _, r := range e.Cuts {
 		c.revocation(r)
-		if r.Kind == events.KindSession {
-			c.fail("a session's revocation among cuts")
-		}
 	}
 	for _, l := range e.Lifted {
 		c.uuid("revocation id", string(l.ID))
@@ -251,6 +248,7 @@ func (c *checker) session(s events.Session) {
 			c.fail("generation %d superseded before it was current", r.Generation)
 		}
 		c.time("rotation time", r.At)
+		c.text("successor's key id", string(r.SuccessorKey), maxID)
 	}
 	c.required("refresh key id", string(s.KeyID), maxID)
 	c.text("device id", s.DeviceID, maxText)

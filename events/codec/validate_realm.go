@@ -12,12 +12,26 @@ func (c *checker) user(u events.User) {
 	c.required("password hash", u.PasswordHash, maxID)
 	c.list("roles", u.Roles)
 	c.text("spared session", string(u.Spared), maxID)
+	c.entails(u.Entails, events.KindSubject, string(u.Subject))
+}
+
+// entails checks what follows from a change: it is about whom the change is about,
+// and what it cuts is the change's own place.
+func (c *checker) entails(r *events.Revocation, kind events.Kind, target string) {
+	if r == nil {
+		return
+	}
+	c.revocation(*r)
+	if r.Kind != kind || r.Target != target || !r.Cut.IsZero() {
+		c.fail("a change of one %s entails another revocation", kind)
+	}
 }
 
 func (c *checker) client(l events.Client) {
 	c.required("client", string(l.ID), maxID)
 	c.required("reason", string(l.Reason), maxText)
 	c.initiator(l.By)
+	c.entails(l.Entails, events.KindClient, string(l.ID))
 }
 
 func (c *checker) operator(o events.Operator) {
@@ -64,6 +78,7 @@ func (c *checker) lifetimes(list []events.Lifetime) {
 		if l.TTL <= 0 {
 			c.fail("a lifetime of %s", l.TTL)
 		}
+		c.time("lifetime since", l.Since)
 		c.time("lifetime seen", l.Seen)
 	}
 }

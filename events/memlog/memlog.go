@@ -6,6 +6,8 @@
 //   - It passes the same conformance suite as the JetStream log (package
 //     logsuite), so whatever holds on it is promised by both.
 //   - It runs under testing/synctest: time is the bubble's, nothing blocks.
+//   - A [Replica] holds what the log held at some earlier sequence, less what has
+//     expired since, and never anything else.
 package memlog
 
 import (
@@ -13,7 +15,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,29 +22,29 @@ import (
 	"github.com/revocast/revocast/events/codec"
 )
 
+// sweepEvery is how often what has expired is looked for where nobody reads.
+const sweepEvery = time.Minute
+
 // Log is one stream. The zero value is not ready; use [New]. It is safe for
 // concurrent use.
 type Log struct {
-	history int
-
 	mu       sync.Mutex
 	last     uint64
-	messages []message // in order of sequence, expired ones included until swept
+	copy     contents
+	swept    time.Time
 	byID     map[events.EventID]uint64
-}
-
-type message struct {
-	subject  string
-	sequence uint64
-	at       time.Time
-	expires  time.Time // zero: never
-	data     []byte
+	replicas []*Replica
+	// following is what some replica has not applied yet, in order.
+	following []*message
 }
 
 // New makes an empty log whose first message gets the given sequence and which
 // keeps at most history messages a subject (zero: all of them).
 func New(first uint64, history int) *Log {
-	return &Log{history: history, last: max(first, 1) - 1, byID: map[events.EventID]uint64{}}
+	return &Log{
+		last: max(first, 1) - 1, copy: contents{history: history, subjects: map[string][]*message{}},
+		byID: map[events.EventID]uint64{},
+	}
 }
 
 // Append writes one event if its expectation holds.
@@ -58,123 +59,70 @@ func (l *Log) Append(ctx context.Context, a events.Append) (events.Position, err
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	l.sweep(now)
+	if now.Sub(l.swept) >= sweepEvery {
+		l.copy.sweep(now)
+		l.swept = now
+	}
 	if seq, done := l.byID[a.Envelope.ID]; done {
 		return events.Position{Sequence: seq}, nil
 	}
-	if !a.Unguarded {
-		guard := a.Subject
-		if a.Guard != "" {
-			guard = a.Guard
-		}
-		if l.lastOf(guard) != a.After {
-			return events.Position{}, fmt.Errorf("appending to %s after %d: %w", a.Subject, a.After, events.ErrConflict)
-		}
+	if guard := cmp.Or(a.Guard, a.Subject); !a.Unguarded && l.copy.last(guard, now) != a.After {
+		return events.Position{}, fmt.Errorf("appending to %s after %d: %w", a.Subject, a.After, events.ErrConflict)
 	}
 	l.last++
-	m := message{subject: a.Subject, sequence: l.last, at: now, data: data}
+	m := &message{subject: a.Subject, sequence: l.last, at: now, rollup: a.Rollup, data: data}
 	if a.TTL > 0 {
 		m.expires = now.Add(roundUp(a.TTL))
 	}
-	if a.Rollup {
-		l.drop(func(o message) bool { return o.subject == a.Subject })
-	}
-	l.messages = append(l.messages, m)
+	l.copy.apply(m)
 	l.byID[a.Envelope.ID] = l.last
-	l.trim(a.Subject)
+	if len(l.replicas) > 0 {
+		l.following = append(l.following, m)
+	}
 	return events.Position{Sequence: l.last}, nil
 }
 
 // Load gives the last message of every subject that matches, in order of
-// sequence. Subjects may hold wildcards.
-func (l *Log) Load(ctx context.Context, _ events.Position, subjects ...string) ([]events.Record, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("loading %s: %w: %w", subjects[0], events.ErrUnavailable, err)
-	}
+// sequence. Subjects may hold wildcards. The log itself is never behind; what it
+// shares with other logs is that an empty answer is believed only if atLeast is zero.
+func (l *Log) Load(ctx context.Context, atLeast events.Position, subjects ...string) ([]events.Record, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sweep(time.Now())
-	newest := map[string]message{}
-	for _, m := range l.messages {
-		if slices.ContainsFunc(subjects, func(p string) bool { return matches(p, m.subject) }) {
-			newest[m.subject] = m
-		}
-	}
-	if len(newest) > events.MaxLoad {
-		return nil, fmt.Errorf("loading %s: %w", subjects[0], events.ErrTooMany)
-	}
-	records := make([]events.Record, 0, len(newest))
-	for _, m := range newest {
-		e, err := codec.Decode(m.data)
-		if err != nil {
-			return nil, fmt.Errorf("loading %s: %w", m.subject, err)
-		}
-		records = append(records, events.Record{
-			Subject: m.subject, Position: events.Position{Sequence: m.sequence}, Time: m.at, Envelope: e,
-		})
-	}
-	slices.SortFunc(records, func(a, b events.Record) int {
-		return cmp.Compare(a.Position.Sequence, b.Position.Sequence)
-	})
-	return records, nil
+	return l.copy.load(ctx, time.Now(), atLeast, subjects)
 }
 
 // Len says how many messages the log holds; expired ones do not count.
 func (l *Log) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sweep(time.Now())
-	return len(l.messages)
-}
-
-func (l *Log) lastOf(pattern string) uint64 {
-	for _, m := range slices.Backward(l.messages) {
-		if matches(pattern, m.subject) {
-			return m.sequence
-		}
+	l.copy.sweep(time.Now())
+	n := 0
+	for _, messages := range l.copy.subjects {
+		n += len(messages)
 	}
-	return 0
+	return n
 }
 
-func (l *Log) sweep(now time.Time) {
-	l.drop(func(m message) bool { return !m.expires.IsZero() && !now.Before(m.expires) })
-}
-
-func (l *Log) trim(subject string) {
-	if l.history == 0 {
-		return
+// Subjects lists the subjects that hold a message which has not expired, sorted.
+func (l *Log) Subjects() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.copy.sweep(time.Now())
+	names := make([]string, 0, len(l.copy.subjects))
+	for name := range l.copy.subjects {
+		names = append(names, name)
 	}
-	excess := -l.history
-	for _, m := range l.messages {
-		if m.subject == subject {
-			excess++
-		}
-	}
-	l.drop(func(m message) bool {
-		if excess <= 0 || m.subject != subject {
-			return false
-		}
-		excess--
-		return true
-	})
+	slices.Sort(names)
+	return names
 }
 
-func (l *Log) drop(gone func(message) bool) { l.messages = slices.DeleteFunc(l.messages, gone) }
+// Last is the sequence of the newest message ever appended.
+func (l *Log) Last() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
 
 func roundUp(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
-}
-
-// matches is NATS subject matching: `*` for one token, `>` for one or more.
-func matches(pattern, subject string) bool {
-	p, s := strings.Split(pattern, "."), strings.Split(subject, ".")
-	for i, token := range p {
-		if token == ">" {
-			return len(s) > i
-		}
-		if i >= len(s) || token != "*" && token != s[i] {
-			return false
-		}
-	}
-	return len(p) == len(s)
 }

@@ -108,6 +108,13 @@ func (r Realm) Live() string { return r.root() + "live.>" }
 // LiveHeartbeat is where the republished heartbeat arrives.
 func (r Realm) LiveHeartbeat() string { return r.root() + "live.heartbeat" }
 
+// LiveOfKeys matches what the republished feed says of keys: those added and retired,
+// those revoked, and lifts, of which some are of keys.
+func (r Realm) LiveOfKeys() []string {
+	live := r.root() + "live."
+	return []string{live + "keys", live + events.KindKey.String() + ".*", live + "lift.*"}
+}
+
 // Audit matches every audit subject.
 func (r Realm) Audit() string { return r.root() + "audit.>" }
 

@@ -86,6 +86,17 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestLiveOfKeys(t *testing.T) {
+	const r = subject.Realm("default")
+	list := r.LiveOfKeys()
+	for i, place := range []string{r.FeedKeys(), r.FeedEntry(events.KindKey, "i", "k"), r.FeedLift("i", "k")} {
+		live := strings.Replace(place, ".feed.", ".live.", 1)
+		if prefix, wild := strings.CutSuffix(list[i], "*"); list[i] != live && !(wild && strings.HasPrefix(live, prefix)) {
+			t.Errorf("%s does not match %s", list[i], live)
+		}
+	}
+}
+
 func TestKeysHideAndSeparate(t *testing.T) {
 	k := keyer(t)
 	seen := map[events.SubjectKey]string{}

@@ -118,7 +118,7 @@ const (
 	// journalDepth is how many earlier states of an entity JOURNAL keeps.
 	journalDepth = 16
 	// auditShards is how many subjects AUDIT spreads each kind of entity over.
-	auditShards = "16"
+	auditShards = 16
 	// maxEntry bounds one message of the feed with its headers, in bytes. It must
 	// stay well below 64 KiB: sourcing adds a header, NATS refuses headers beyond
 	// 64 KiB, and a message that AUDIT refuses would stop its sourcing for good.
@@ -186,10 +186,11 @@ func (o Options) Audit(token string) Stream {
 	}
 	s.Subjects = []string{o.Realm.Notes()}
 	journal, feed, audit := o.root()+"journal.", o.root()+"feed.", o.root()+"audit."
+	shards := strconv.Itoa(auditShards)
 	s.Sources = []Source{
 		o.source("audit", "journal", token,
-			Transform{journal + "session.*.*", audit + "journal.session.{{partition(" + auditShards + ",1)}}"},
-			Transform{journal + "cut.*.*", audit + "journal.cut.{{partition(" + auditShards + ",1,2)}}"},
+			Transform{journal + "session.*.*", audit + "journal.session.{{partition(" + shards + ",1)}}"},
+			Transform{journal + "cut.*.*", audit + "journal.cut.{{partition(" + shards + ",1,2)}}"},
 			Transform{journal + "client.*", audit + "journal.client.{{partition(1,1)}}"},
 			Transform{journal + "key.*", audit + "journal.key.{{partition(1,1)}}"}),
 		o.source("audit", "feed", token,

@@ -102,7 +102,7 @@ func together(t *testing.T, issuers []*stack.Server, token string, sidecars []*s
 			switch outcome := a.header.Get("X-Revocast-Refresh"); outcome {
 			case "rotated":
 				rotated.Add(1)
-			case "replayed":
+			case "concurrent":
 				replayed.Add(1)
 			default:
 				t.Errorf("caller %d: outcome %q", i, outcome)

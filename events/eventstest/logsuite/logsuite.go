@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) Log) {
 		"a wildcard guard orders its users":        guardsOrder,
 		"a load gives the last of each subject":    lastOfEach,
 		"a load with nothing to give is empty":     emptyLoad,
+		"an empty answer proves nothing":           emptyProvesNothing,
 		"what expires is gone and its place free":  expiry,
 		"a roll-up replaces the history":           rollup,
 		"an invalid event is refused":              invalid,
@@ -242,6 +243,19 @@ func emptyLoad(t *testing.T, open func(*testing.T) Log) {
 	place, _ := Place()
 	if records := load(t, open(t), events.Position{}, place); len(records) != 0 {
 		t.Errorf("got %+v", records)
+	}
+}
+
+// A replica that has nothing to give cannot say how far it has come.
+func emptyProvesNothing(t *testing.T, open func(*testing.T) Log) {
+	l := open(t)
+	place, _ := Place()
+	p := must(t, l, Write(place, 0))
+	nowhere, _ := Place()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if records, err := l.Load(ctx, p, nowhere); !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("got %+v, %v, want ErrUnavailable", records, err)
 	}
 }
 

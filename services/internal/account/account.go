@@ -28,6 +28,7 @@ import (
 	"github.com/revocast/revocast/services/internal/oauth"
 	"github.com/revocast/revocast/services/internal/password"
 	"github.com/revocast/revocast/services/internal/problem"
+	"github.com/revocast/revocast/services/internal/remote"
 	"github.com/revocast/revocast/services/internal/session"
 )
 
@@ -88,14 +89,26 @@ func (a API) refusal(r *http.Request, err error) error {
 	if p, ok := errors.AsType[*problem.Error](err); ok {
 		return p
 	}
+	if t, ok := errors.AsType[*issue.ThrottledError](err); ok {
+		// The same to everybody: it is decided before anything is looked up.
+		return &problem.Error{Status: http.StatusTooManyRequests, Detail: "Too many attempts have failed; wait.", RetryAfter: t.After}
+	}
 	switch {
 	case errors.Is(err, issue.ErrToken):
 		return oauth.Challenge(http.StatusUnauthorized, oauth.InvalidToken, "The access token is invalid, expired or revoked.")
+	case errors.Is(err, issue.ErrClientDisabled):
+		return notForLogin()
 	case errors.Is(err, issue.ErrCredentials):
 		return &problem.Error{
 			Status: http.StatusUnauthorized, Detail: "The username or the password is wrong.",
 			Challenge: oauth.NoCredentials().Challenge,
 		}
+	case errors.Is(err, issue.ErrTakeOver):
+		return problem.New(http.StatusBadRequest, "The refresh_token is none of this user's and client's; log in without it.")
+	case errors.Is(err, session.ErrDevice):
+		return problem.New(http.StatusBadRequest, "This client's logins need a device_id.")
+	case errors.Is(err, session.ErrLimit):
+		return problem.New(http.StatusConflict, "You are logged in on as many devices as this client allows; log out on one of them first.")
 	case errors.Is(err, events.ErrConflict):
 		return problem.New(http.StatusConflict, "Something else changed this at the same moment; look again.")
 	case errors.Is(err, events.ErrTooMany):
@@ -119,6 +132,9 @@ type loginRequest struct {
 	DeviceID     string `json:"device_id"`
 	DeviceName   string `json:"device_name"`
 	DeviceSecret string `json:"device_secret"`
+	// RefreshToken is of the session that this login takes over from: the one that
+	// the token endpoint answered insufficient_user_authentication for.
+	RefreshToken string `json:"refresh_token"`
 	Scope        string `json:"scope"`
 	Audience     string `json:"audience"`
 }
@@ -138,7 +154,7 @@ func (a API) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	client, ok := a.Clients.Find(events.ClientID(in.ClientID))
 	if !ok || !client.FirstPartyLogin || !client.Public {
-		return problem.New(http.StatusForbidden, "This client may not log users in itself.")
+		return notForLogin()
 	}
 	scope, ok := client.Scope(in.Scope)
 	if !ok {
@@ -161,6 +177,7 @@ func (a API) login(w http.ResponseWriter, r *http.Request) error {
 	grant, err := a.Logins.Login(r.Context(), issue.Login{
 		Username: in.Username, Password: in.Password, Client: client.ID, Policy: client.Policy,
 		Scope: scope, Audience: audience, DeviceID: in.DeviceID, DeviceName: in.DeviceName, DeviceSecret: in.DeviceSecret,
+		RefreshToken: in.RefreshToken, Address: remote.Addr(r),
 	})
 	if err != nil {
 		return err
@@ -173,6 +190,11 @@ func (a API) login(w http.ResponseWriter, r *http.Request) error {
 		Refresh: grant.RefreshToken, Scope: grant.Scope, SessionID: grant.Session,
 	})
 	return nil
+}
+
+// notForLogin is the answer to a client that may not log users in, or not any more.
+func notForLogin() error {
+	return problem.New(http.StatusForbidden, "This client may not log users in itself.")
 }
 
 func plain(s string) bool {
@@ -219,7 +241,9 @@ type Session struct {
 	ClientID   string    `json:"client_id"`
 	StartedAt  time.Time `json:"started_at"`
 	LastSeenAt time.Time `json:"last_seen_at"`
-	Current    bool      `json:"current"`
+	// NewDevice: when it began, none of the user's other sessions had its device id.
+	NewDevice bool `json:"new_device"`
+	Current   bool `json:"current"`
 }
 
 // List describes living sessions; current marks the caller's own.
@@ -228,7 +252,8 @@ func List(states []session.State, current events.SessionID) []Session {
 	for _, s := range states {
 		list = append(list, Session{
 			ID: string(s.Session.ID), DeviceName: s.Session.DeviceName, ClientID: string(s.Session.Client),
-			StartedAt: s.Session.AuthTime, LastSeenAt: s.RotatedAt.UTC().Truncate(time.Second), Current: s.Session.ID == current,
+			StartedAt: s.Session.AuthTime, LastSeenAt: s.RotatedAt.UTC().Truncate(time.Second),
+			NewDevice: s.Session.NewDevice, Current: s.Session.ID == current,
 		})
 	}
 	return list

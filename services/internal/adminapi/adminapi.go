@@ -1,17 +1,16 @@
 // Package adminapi serves operators: revoke, see who is logged in where, create
 // users and set passwords. It has a listener of its own, and no endpoint answers
-// without an operator's token.
+// without an operator's token or client certificate.
 //
 // Invariants:
 //
 //   - 201 only once a revocation is durable on the feed and in the journal.
-//   - An operator's token is kept as its SHA-256 and compared in constant time.
+//   - Nothing is done, and nothing about anybody shown, before AUDIT has it on record
+//     under the operator's name. No record holds a credential.
 package adminapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -20,19 +19,21 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/services/internal/account"
 	"github.com/revocast/revocast/services/internal/issue"
 	"github.com/revocast/revocast/services/internal/oauth"
+	"github.com/revocast/revocast/services/internal/operators"
 	"github.com/revocast/revocast/services/internal/problem"
 	"github.com/revocast/revocast/services/internal/session"
+	"github.com/revocast/revocast/services/internal/tlsfiles"
 )
 
 // Service is what operators may do.
 type Service interface {
-	Revoke(ctx context.Context, r issue.Revocation) (issue.Revoked, error)
 	Sessions(ctx context.Context, sub events.Subject) ([]session.State, error)
 	Register(ctx context.Context, username, passwordHash string, roles []string) (events.Subject, error)
 	SetPassword(ctx context.Context, sub events.Subject, wanted string, by events.Initiator) (issue.Revoked, error)
@@ -43,34 +44,35 @@ type Hasher interface {
 	Hash(ctx context.Context, password string) (string, error)
 }
 
-// Role is what an operator may do; each may do what those before it may. The zero
-// Role may nothing.
-type Role uint8
+// Role is what an operator may do; each may do what those before it may.
+type Role = operators.Role
 
-// The roles.
+// The roles, as package operators describes them.
 const (
-	NoRole Role = iota
-	// Viewer sees who is logged in where, what is revoked and what happened.
-	Viewer
-	// Support revokes what belongs to one user.
-	Support
-	// Administrator may do everything; it is called "operator" outside.
-	Administrator
+	Viewer        = operators.Viewer
+	Support       = operators.Support
+	Administrator = operators.Administrator
 )
-
-// Operator is one who may call: a name for the records, a role, and the SHA-256 of
-// the token.
-type Operator struct {
-	Name      string
-	Role      Role
-	TokenHash [sha256.Size]byte
-}
 
 // API serves the endpoints. All fields are required.
 type API struct {
-	Service   Service
-	Hasher    Hasher
-	Operators []Operator
+	Service     Service
+	Revocations Revocations
+	// Lines counts the lines of batches ([NewLines]).
+	Lines   *prometheus.CounterVec
+	Users   Users
+	Clients Clients
+	// ClientStatuses is what the journal says about clients.
+	ClientStatuses ClientStatuses
+	Hasher         Hasher
+	Authenticator  Authenticator
+	Operators      Operators
+	History        History
+	Auditor        *Auditor
+	Keys           Keys
+	// KeyOverlap is how long a key is announced before it is used unless an operator
+	// says otherwise.
+	KeyOverlap time.Duration
 	// Issuer is whose tokens a revocation means unless it says otherwise.
 	Issuer events.Issuer
 	Log    *zap.Logger
@@ -82,18 +84,36 @@ type endpoint func(w http.ResponseWriter, r *http.Request, by events.Initiator) 
 // Register adds the endpoints to mux.
 func (a API) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /admin/v1/revocations", a.handle(Support, a.revoke))
+	mux.HandleFunc("POST /admin/v1/revocations:batch", a.handle(Administrator, a.batch))
+	mux.HandleFunc("GET /admin/v1/revocations", a.handle(Viewer, a.list))
+	mux.HandleFunc("DELETE /admin/v1/revocations/{id}", a.handle(Administrator, a.lift))
 	mux.HandleFunc("GET /admin/v1/subjects/{sub}/sessions", a.handle(Viewer, a.sessions))
 	mux.HandleFunc("POST /admin/v1/users", a.handle(Administrator, a.register))
 	mux.HandleFunc("PUT /admin/v1/users/{sub}/password", a.handle(Support, a.setPassword))
+	mux.HandleFunc("GET /admin/v1/users", a.handle(Viewer, a.findUser))
+	mux.HandleFunc("GET /admin/v1/users/{sub}", a.handle(Viewer, a.user))
+	mux.HandleFunc("PUT /admin/v1/users/{sub}/roles", a.handle(Administrator, a.setRoles))
+	mux.HandleFunc("PUT /admin/v1/users/{sub}/status", a.handle(Support, a.setStatus))
+	mux.HandleFunc("GET /admin/v1/clients", a.handle(Viewer, a.listClients))
+	mux.HandleFunc("PUT /admin/v1/clients/{id}/status", a.handle(Administrator, a.setClientStatus))
+	mux.HandleFunc("POST /admin/v1/operators", a.handle(Administrator, a.addOperator))
+	mux.HandleFunc("GET /admin/v1/operators", a.handle(Administrator, a.listOperators))
+	mux.HandleFunc("DELETE /admin/v1/operators/{name}", a.handle(Administrator, a.removeOperator))
+	mux.HandleFunc("GET /admin/v1/audit", a.handle(Viewer, a.audit))
+	mux.HandleFunc("GET /admin/v1/keys", a.handle(Viewer, a.listKeys))
+	mux.HandleFunc("POST /admin/v1/keys:rotate", a.handle(Administrator, a.rotateKey))
+	mux.HandleFunc("DELETE /admin/v1/keys/{kid}", a.handle(Administrator, a.retireKey))
 }
 
-// handle authenticates whoever has at least this role, calls, and turns an error
-// into an answer.
+// handle authenticates whoever has at least this role, puts the request on record,
+// calls, and turns an error into an answer.
 func (a API) handle(least Role, f endpoint) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		by, err := a.operator(r, least)
-		if err == nil {
+		if err != nil {
+			a.Auditor.refused(r, by, err)
+		} else if err = a.Auditor.note(r, by); err == nil {
 			err = f(w, r, by)
 		}
 		if err != nil {
@@ -102,29 +122,34 @@ func (a API) handle(least Role, f endpoint) http.HandlerFunc {
 	}
 }
 
+// operator finds out who calls. Whoever is known but may not has a name all the same.
 func (a API) operator(r *http.Request, least Role) (events.Initiator, error) {
-	token, err := oauth.Bearer(r)
+	token, cert := "", tlsfiles.Peer(r.TLS)
+	if cert == nil || len(r.Header["Authorization"]) > 0 {
+		var err error
+		if token, err = oauth.Bearer(r); err != nil {
+			return events.Initiator{}, err
+		}
+	}
+	found, err := a.Authenticator.Authenticate(r.Context(), token, cert)
+	if errors.Is(err, operators.ErrRefused) {
+		return events.Initiator{}, oauth.Challenge(http.StatusUnauthorized, oauth.InvalidToken, "The operator token or certificate is not valid.")
+	}
 	if err != nil {
 		return events.Initiator{}, err
 	}
-	hash := sha256.Sum256([]byte(token))
-	var found *Operator
-	for i := range a.Operators {
-		if subtle.ConstantTimeCompare(hash[:], a.Operators[i].TokenHash[:]) == 1 {
-			found = &a.Operators[i]
-		}
-	}
-	if found == nil {
-		return events.Initiator{}, oauth.Challenge(http.StatusUnauthorized, oauth.InvalidToken, "The operator token is not valid.")
-	}
+	by := events.Initiator{Role: "operator", Name: found.Name}
 	if found.Role < least {
-		return events.Initiator{}, oauth.Challenge(http.StatusForbidden, oauth.InsufficientScope, "This operator's role does not allow that.")
+		return by, oauth.Challenge(http.StatusForbidden, oauth.InsufficientScope, "This operator's role does not allow that.")
 	}
-	return events.Initiator{Role: "operator", Name: found.Name}, nil
+	return by, nil
 }
 
 func (a API) refusal(r *http.Request, err error) error {
 	if p, ok := errors.AsType[*problem.Error](err); ok {
+		return p
+	}
+	if p := operatorRefusal(err); p != nil {
 		return p
 	}
 	switch {

@@ -1,17 +1,39 @@
 package adminapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/services/internal/account"
 	"github.com/revocast/revocast/services/internal/issue"
 	"github.com/revocast/revocast/services/internal/problem"
+	"github.com/revocast/revocast/services/internal/session"
 )
 
+// Revocations is what operators do with revocations.
+type Revocations interface {
+	Revoke(ctx context.Context, r issue.Revocation) (issue.Revoked, error)
+	Estimate(ctx context.Context, r issue.Revocation) (issue.Estimate, error)
+	Lift(ctx context.Context, id events.RevocationID) (events.Revocation, error)
+	Revocations(ctx context.Context, q issue.Query) (issue.Page, error)
+}
+
+// Bounds on what an operator may write.
+const (
+	maxID     = 512
+	maxReason = 256
+	// maxExpiry is how far an expiry may lie in the future: longer than anything is
+	// trusted.
+	maxExpiry = 50 * 365 * 24 * time.Hour
+)
+
+// revocationRequest is the body of POST /admin/v1/revocations and a line of a batch.
 type revocationRequest struct {
 	Kind   string `json:"kind"`
 	ID     string `json:"id"`
@@ -19,6 +41,12 @@ type revocationRequest struct {
 	Scope  string `json:"scope"`
 	Reason string `json:"reason"`
 	Except string `json:"except_session"`
+	// ExpiresAt is RFC 3339. It makes a revocation last longer than it must.
+	ExpiresAt string `json:"expires_at"`
+	// RevocationID is a UUID that the caller chose, not of version 7. What stands
+	// under it already is answered as it stands.
+	RevocationID string `json:"revocation_id"`
+	DryRun       bool   `json:"dry_run"`
 }
 
 type revocationAnswer struct {
@@ -30,6 +58,24 @@ type revocationAnswer struct {
 	Reason    string    `json:"reason"`
 }
 
+// estimateAnswer is what a dry run is answered with.
+type estimateAnswer struct {
+	DryRun bool   `json:"dry_run"`
+	Kind   string `json:"kind"`
+	Target string `json:"id"`
+	// Sessions is how many living sessions would end, MustRefresh how many would go
+	// on and have to refresh at once. There may be more unless it is complete.
+	Sessions    int       `json:"sessions"`
+	MustRefresh int       `json:"must_refresh"`
+	Complete    bool      `json:"complete"`
+	ExpiresAt   time.Time `json:"expires_at"`
+	// Denies says in words what would be denied.
+	Denies string `json:"denies"`
+}
+
+// revoke is POST /admin/v1/revocations: 201 once the revocation is durable, 200 with
+// an estimate if only that is asked for. Support revokes what belongs to one user, the
+// rest takes an administrator.
 func (a API) revoke(w http.ResponseWriter, r *http.Request, by events.Initiator) error {
 	in, err := problem.ReadJSON[revocationRequest](w, r)
 	if err != nil {
@@ -39,29 +85,99 @@ func (a API) revoke(w http.ResponseWriter, r *http.Request, by events.Initiator)
 	if err != nil {
 		return err
 	}
-	done, err := a.Service.Revoke(r.Context(), command)
+	if command.Kind.Wide() && command.Kind != events.KindSubject {
+		if by, err := a.operator(r, Administrator); err != nil {
+			a.Auditor.refused(r, by, err)
+			return err
+		}
+	}
+	if in.DryRun {
+		return a.estimate(w, r, command)
+	}
+	done, err := a.Revocations.Revoke(r.Context(), command)
 	if err != nil {
-		return err
+		return revocationRefusal(err)
 	}
 	n := done.Revocation
 	a.Log.Info("revoked", zap.String("revocation", string(n.ID)), zap.String("kind", n.Kind.String()),
 		zap.String("reason", string(n.Reason)), zap.String("operator", by.Name))
+	write(w, http.StatusCreated, answerOf(done))
+	return nil
+}
+
+func answerOf(done issue.Revoked) revocationAnswer {
+	n := done.Revocation
 	answer := revocationAnswer{
 		ID: string(n.ID), Kind: n.Kind.String(), Target: n.Target, ExpiresAt: n.Until.UTC(), Reason: string(n.Reason),
 	}
 	if done.FeedSequence > 0 {
 		answer.Position = events.Position{Sequence: done.FeedSequence}.String()
 	}
-	write(w, http.StatusCreated, answer)
+	return answer
+}
+
+func (a API) estimate(w http.ResponseWriter, r *http.Request, c issue.Revocation) error {
+	e, err := a.Revocations.Estimate(r.Context(), c)
+	if err != nil {
+		return revocationRefusal(err)
+	}
+	write(w, http.StatusOK, estimateAnswer{
+		DryRun: true, Kind: c.Kind.String(), Target: c.Target, Sessions: e.Sessions, MustRefresh: e.Renewing,
+		Complete: e.Complete, ExpiresAt: e.Until.UTC(), Denies: denied(c),
+	})
 	return nil
 }
 
-// Bounds on what an operator may write.
-const (
-	maxID     = 512
-	maxReason = 256
-)
+// denied says in words what a revocation denies.
+func denied(c issue.Revocation) string {
+	whole := map[events.Kind]string{
+		events.KindToken:   "this one access token; its session goes on and refreshes",
+		events.KindSession: "the session and every access token of it",
+		events.KindSubject: "every session of this subject and their access tokens",
+		events.KindClient:  "every session of this client and their access tokens",
+		events.KindKey:     "every token signed with this key; sessions refresh into tokens of another",
+		events.KindAll:     "every session there is and their access tokens",
+	}
+	if c.Scope == events.ScopeAccessTokens {
+		return "access tokens minted until now; their sessions go on and refresh into new ones"
+	}
+	return whole[c.Kind]
+}
 
+// revocationRefusal words what only revocations are refused for.
+func revocationRefusal(err error) error {
+	switch {
+	case errors.Is(err, issue.ErrExpiry):
+		return problem.New(http.StatusBadRequest, "expires_at has passed, or comes before the last token that this denies can be accepted no more. Leave it out, or give a later time.")
+	case errors.Is(err, issue.ErrLifted):
+		return problem.New(http.StatusConflict, "A revocation of this revocation_id was made and has been lifted.")
+	case errors.Is(err, issue.ErrNoRevocation):
+		return problem.New(http.StatusNotFound, "There is no such revocation, or it has expired.")
+	case errors.Is(err, issue.ErrEnded):
+		return problem.New(http.StatusConflict, "What this revocation has ended stays ended.")
+	}
+	return err
+}
+
+// lift is DELETE /admin/v1/revocations/{id}: 204 once it denies nothing any more, also
+// if that was so before; 404 if there is no such revocation, 409 if what it has ended
+// cannot be brought back, as a session that has ended cannot.
+func (a API) lift(w http.ResponseWriter, r *http.Request, by events.Initiator) error {
+	id := r.PathValue("id")
+	if !account.IsSessionID(id) { // of the same form
+		return problem.New(http.StatusBadRequest, "A revocation id is a UUID in lower-case text.")
+	}
+	n, err := a.Revocations.Lift(r.Context(), events.RevocationID(id))
+	if err != nil {
+		return revocationRefusal(err)
+	}
+	a.Auditor.lifted(r, by, n)
+	a.Log.Info("lifted", zap.String("revocation", id), zap.String("kind", n.Kind.String()), zap.String("operator", by.Name))
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// revocation reads what is asked for.
 func (a API) revocation(in revocationRequest, by events.Initiator) (issue.Revocation, error) {
 	none := issue.Revocation{}
 	kind, err := events.ParseKind(in.Kind)
@@ -69,7 +185,7 @@ func (a API) revocation(in revocationRequest, by events.Initiator) (issue.Revoca
 		return none, problem.New(http.StatusBadRequest, "kind is one of token, session, subject, client, key, all.")
 	}
 	command := issue.Revocation{
-		Kind: kind, Target: in.ID, Issuer: events.Issuer(in.Issuer), By: by,
+		ID: events.RevocationID(in.RevocationID), Kind: kind, Target: in.ID, Issuer: events.Issuer(in.Issuer), By: by,
 		Reason: events.Reason(in.Reason), Except: events.SessionID(in.Except),
 	}
 	if command.Issuer == "" {
@@ -85,6 +201,11 @@ func (a API) revocation(in revocationRequest, by events.Initiator) (issue.Revoca
 	default:
 		return none, problem.New(http.StatusBadRequest, "scope is sessions or access-tokens.")
 	}
+	if in.ExpiresAt != "" {
+		if command.Until, err = time.Parse(time.RFC3339, in.ExpiresAt); err != nil || command.Until.After(time.Now().Add(maxExpiry)) {
+			return none, problem.New(http.StatusBadRequest, "expires_at is a time as RFC 3339 writes it, within fifty years.")
+		}
+	}
 	switch {
 	case kind == events.KindAll && in.ID != "":
 		return none, problem.New(http.StatusBadRequest, "A revocation of everything has no id.")
@@ -94,14 +215,22 @@ func (a API) revocation(in revocationRequest, by events.Initiator) (issue.Revoca
 		return none, problem.New(http.StatusBadRequest, "issuer has at most 512 bytes and no control characters.")
 	case !plain(string(command.Reason), 1, maxReason):
 		return none, problem.New(http.StatusBadRequest, "reason has at most 256 bytes and no control characters.")
-	case !kind.Wide() && in.Scope != "":
-		return none, problem.New(http.StatusBadRequest, "A token or a session is revoked whole; scope is for the other kinds.")
+	case (!kind.Wide() || kind == events.KindKey) && in.Scope != "":
+		return none, problem.New(http.StatusBadRequest, "A token, a session or a key is revoked whole; scope is for the other kinds.")
 	case kind != events.KindSubject && in.Except != "":
 		return none, problem.New(http.StatusBadRequest, "except_session is for the kind subject.")
 	case !plain(in.Except, 0, maxID):
 		return none, problem.New(http.StatusBadRequest, "except_session has at most 512 bytes and no control characters.")
 	case kind == events.KindSession && command.Issuer == a.Issuer && !account.IsSessionID(in.ID):
 		return none, problem.New(http.StatusBadRequest, "A session id of this issuer is a UUID in lower-case text.")
+	case in.RevocationID != "" && !chosen(in.RevocationID):
+		return none, problem.New(http.StatusBadRequest, "revocation_id is a UUID in lower-case text, of any version but 7.")
 	}
 	return command, nil
+}
+
+// chosen reports whether an id is one that a caller may choose.
+func chosen(id string) bool {
+	u, err := uuid.Parse(id)
+	return err == nil && u.String() == id && session.Named(events.RevocationID(id))
 }

@@ -20,6 +20,12 @@ func (p pair) strangersAreNoOperators(t *testing.T) {
 		{"GET", "/admin/v1/subjects/" + p.subject(t, mine) + "/sessions", ""},
 		{"POST", "/admin/v1/users", object("username", "mallory", "password", "not-to-be-set-7")},
 		{"PUT", "/admin/v1/users/" + p.subject(t, mine) + "/password", object("password", "not-to-be-set-7")},
+		{"GET", "/admin/v1/users?username=" + alice, ""},
+		{"GET", "/admin/v1/users/" + p.subject(t, mine), ""},
+		{"PUT", "/admin/v1/users/" + p.subject(t, mine) + "/roles", `{"roles":["admin"]}`},
+		{"PUT", "/admin/v1/users/" + p.subject(t, mine) + "/status", object("status", "disabled")},
+		{"GET", "/admin/v1/clients", ""},
+		{"PUT", "/admin/v1/clients/" + mobile + "/status", object("status", "disabled")},
 	} {
 		for name, c := range map[string]struct {
 			token string

@@ -25,15 +25,18 @@ import (
 	"github.com/revocast/revocast/events/provision"
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/events/topology"
-	"github.com/revocast/revocast/services/internal/adminapi"
 	"github.com/revocast/revocast/services/internal/bootstrap"
 	"github.com/revocast/revocast/services/internal/broker"
 	"github.com/revocast/revocast/services/internal/clients"
 	"github.com/revocast/revocast/services/internal/config"
 	"github.com/revocast/revocast/services/internal/eventstore"
 	"github.com/revocast/revocast/services/internal/finisher"
+	"github.com/revocast/revocast/services/internal/guard"
 	"github.com/revocast/revocast/services/internal/issue"
+	"github.com/revocast/revocast/services/internal/keeper"
+	"github.com/revocast/revocast/services/internal/notary"
 	"github.com/revocast/revocast/services/internal/password"
+	"github.com/revocast/revocast/services/internal/risk"
 	"github.com/revocast/revocast/services/internal/signing"
 )
 
@@ -54,12 +57,16 @@ type App struct {
 	conn     *nats.Conn
 	realm    *provision.Realm
 	keys     *signing.Keys
-	clients  clients.Registry
+	keeper   *keeper.Keeper
+	clients  *clients.Live
 	hasher   *password.Hasher
 	service  *issue.Service
 	finisher *finisher.Finisher
+	guard    *guard.Guard
+	reloads  reloads
 	clock    *clock
-	admin    adminapi.Operator
+	admin    administration
+	notary   *notary.Notary
 
 	// unready says why this issuer should not be sent requests: empty for no
 	// reason, nil before anyone has looked.
@@ -77,7 +84,7 @@ func New(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *App, err e
 	}()
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		a.openKeys, a.openBroker, a.openStreams, a.openService, a.registerUsers,
+		a.openKeys, a.openAdmin, a.openBroker, a.openStreams, a.openService, a.openAudit, a.registerUsers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -96,26 +103,22 @@ func (a *App) Close() {
 func (a *App) onClose(f func()) { a.stops = append(a.stops, f) }
 
 func (a *App) openKeys(context.Context) (err error) {
-	if a.cfg.Clients == "" {
-		a.log.Warn("no clients are configured (--clients): nobody can log in")
-	} else if a.clients, err = clients.Load(a.cfg.Clients, a.cfg.Policy()); err != nil {
+	if err := a.openClients(); err != nil {
 		return err
 	}
-	audiences := a.clients.Audiences()
+	audiences := a.clients.Registry().Audiences()
 	if len(audiences) == 0 {
 		audiences = []string{a.cfg.Issuer}
 	}
 	a.keys, err = signing.Open(signing.Config{
 		Dir: a.cfg.KeysDir, Issuer: events.Issuer(a.cfg.Issuer), Audiences: audiences,
-		Algorithm: a.cfg.SigningAlg, MaxSkew: events.MaxSkew,
+		Algorithm: a.cfg.SigningAlg, Now: now,
+		MaxSkew: 2 * events.MaxSkew, // of two clocks, each off the other way
 	})
 	if err != nil {
 		return err
 	}
-	if a.hasher, err = password.New(password.Config{}); err != nil {
-		return err
-	}
-	a.admin, err = operatorToken(a.cfg.AdminTokenFile)
+	a.hasher, err = password.New(password.Config{})
 	return err
 }
 
@@ -165,7 +168,7 @@ func (a *App) openBroker(context.Context) error {
 var errNotConnected = errors.New("not connected to the broker")
 
 func (a *App) topology() topology.Options {
-	return topology.Options{Realm: subject.Realm(a.cfg.Realm), Replicas: a.cfg.Replicas}
+	return topology.Options{Realm: subject.Realm(a.cfg.Realm), Replicas: a.cfg.Replicas, AuditMaxAge: a.cfg.AuditMaxAge}
 }
 
 // openStreams creates or updates the streams, waiting for a broker that is not
@@ -193,7 +196,7 @@ func (a *App) openStreams(ctx context.Context) (err error) {
 	}
 }
 
-func (a *App) openService(context.Context) error {
+func (a *App) openService(ctx context.Context) error {
 	realm := subject.Realm(a.cfg.Realm)
 	journal, err1 := eventstore.NewJournal(a.conn, realm.JournalStream())
 	feed, err2 := eventstore.NewFeed(a.conn, realm.FeedStream())
@@ -201,15 +204,49 @@ func (a *App) openService(context.Context) error {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
+	err := a.openKeeper(ctx, journal, feed)
+	if err != nil {
+		return err
+	}
+	if a.notary, err = notary.New(realm, notes, a.log, a.metrics); err != nil {
+		return err
+	}
+	hook, err := a.riskHook()
+	if err != nil {
+		return err
+	}
 	a.service = issue.New(issue.Config{
-		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), MaxAccessTTL: max(a.cfg.AccessTTL, a.clients.MaxAccessTTL()),
-	}, issue.Deps{Journal: journal, Feed: feed, Notes: notes, Passwords: a.hasher, Keys: a.keys, Keyer: a.keys.Keyer()})
-	var err error
+		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), MaxAccessTTL: a.clients.MaxAccessTTL, ForeignLifetime: a.cfg.ForeignMaxLifetime,
+	}, issue.Deps{
+		Journal: journal, Feed: feed, Notes: notes, Noter: a.notary, Risk: hook, Passwords: a.hasher, Keys: a.keeper, Keyer: a.keys.Keyer(),
+		Root: a.keys, Announced: feed, Survey: journal, Now: now,
+	})
+	limits := guard.Limits{Login: a.cfg.ThrottleLogin, User: a.cfg.ThrottleUser, Address: a.cfg.ThrottleAddress, Refresh: a.cfg.ThrottleRefresh}
+	if a.guard, err = guard.New(limits, a.service, a.service, time.Now, a.metrics); err != nil {
+		return err
+	}
 	if a.finisher, err = finisher.New(a.conn, realm, a.service, a.log, a.metrics); err != nil {
 		return err
 	}
 	a.clock, err = watchClock(a.conn, realm, a.metrics)
 	return err
+}
+
+// riskHook is the operator's own judgement of refreshes; nil for none.
+func (a *App) riskHook() (issue.Risk, error) {
+	if a.cfg.RiskHook == "" {
+		return nil, nil //nolint:nilnil // none is configured
+	}
+	cfg := risk.Config{URL: a.cfg.RiskHook, Timeout: a.cfg.RiskHookTimeout, Failure: issue.RiskStepUp}
+	if a.cfg.RiskHookFailure == "allow" {
+		cfg.Failure = issue.RiskAllow
+	}
+	hook, err := risk.New(cfg, a.log, a.metrics)
+	if err != nil {
+		return nil, fmt.Errorf("opening the risk hook: %w", err)
+	}
+	a.onClose(hook.Close)
+	return hook, nil
 }
 
 // registerUsers registers those of the users file that do not exist yet. Whoever
@@ -253,11 +290,22 @@ func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.finisher.Run(ctx) })
 	group.Go(func() error { return a.readiness(ctx) })
+	group.Go(func() error { return a.declareLifetimes(ctx) })
 	group.Go(func() error { return a.standIn(ctx) })
+	group.Go(func() error { return a.reload(ctx) })
+	group.Go(func() error { return a.notary.Run(ctx) })
+	group.Go(func() error { return a.keeper.Run(ctx) })
+	if a.admin.tls != nil {
+		group.Go(func() error { return a.admin.tls.Run(ctx) })
+	}
 	for _, s := range servers {
 		group.Go(func() error {
 			a.log.Info("listening", zap.String("for", s.name), zap.String("address", s.listener.Addr().String()))
-			if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			serve := func() error { return s.Serve(s.listener) }
+			if s.TLSConfig != nil {
+				serve = func() error { return s.ServeTLS(s.listener, "", "") }
+			}
+			if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serving %s: %w", s.name, err)
 			}
 			return nil

@@ -59,8 +59,14 @@ func TestTwoIssuers(t *testing.T) {
 		{"sessions are listed and ended", p.sessionsAreListedAndEnded},
 		{"passwords are changed", p.passwordsAreChanged},
 		{"operators make users", p.operatorsMakeUsers},
+		{"bad user changes are refused", p.badUserChangesAreRefused},
+		{"operators change users", p.operatorsChangeUsers},
+		{"operators disable clients", p.operatorsDisableClients},
 		{"crowds are ended", p.crowdsAreEnded},
 		{"password changes meet", p.passwordChangesMeet},
+		{"other devices step up", p.otherDevicesStepUp},
+		{"devices are limited", p.devicesAreLimited},
+		{"grades are in tokens", p.gradesAreInTokens},
 		{"mute clients get no refresh token", p.muteClientsGetNoRefreshToken},
 
 		// These end everybody's sessions.

@@ -39,7 +39,7 @@ func watchClock(conn *nats.Conn, realm subject.Realm, metrics prometheus.Registe
 }
 
 func (c *clock) beat(m *nats.Msg) {
-	now := time.Now()
+	now := now()
 	stored, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
 	if err != nil {
 		return // no heartbeat of the feed's
@@ -78,7 +78,7 @@ func (a *App) standIn(ctx context.Context) error {
 func (a *App) readiness(ctx context.Context) error {
 	running := false
 	for {
-		err := a.clock.check(time.Now())
+		err := a.clock.check(now())
 		if !a.conn.IsConnected() {
 			err = errors.Join(errNotConnected, err)
 		}

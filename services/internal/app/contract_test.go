@@ -64,7 +64,7 @@ func (p pair) refreshesRotate(t *testing.T) {
 	for _, i := range []*issuer{p.a, p.b} {
 		got := i.refresh(t, first.Refresh, mobile).want(t, 200)
 		again := decode[tokens](t, got)
-		if got.header.Get(outcome) != "replayed" || again.Refresh != second.Refresh {
+		if got.header.Get(outcome) != "concurrent" || again.Refresh != second.Refresh {
 			t.Errorf("again: %v, %+v", got.header, again)
 		}
 		i.call(t, "GET", "/v1/session", again.Access).want(t, 200)

@@ -36,6 +36,8 @@ const (
 	audience = "https://api.revocast.test"
 	// mobile and tablet are public and log users in; hasty has no grace window.
 	mobile, tablet, hasty = "mobile", "tablet", "hasty"
+	// bank allows one session at a time, strict refuses the second.
+	bank, strict = "bank", "strict"
 	// backend is confidential.
 	backend, backendSecret = "backend", "backend-secret-of-the-test"
 
@@ -50,6 +52,8 @@ const clientsFile = `clients:
   - {id: mobile, type: public, grants: [refresh_token], first_party_login: true, scopes: [read, write], audiences: ["` + audience + `"]}
   - {id: tablet, type: public, grants: [refresh_token], first_party_login: true, scopes: [read], audiences: ["` + audience + `"]}
   - {id: hasty, type: public, grants: [refresh_token], first_party_login: true, rotation_grace: 0s, audiences: ["` + audience + `"]}
+  - {id: bank, type: public, grants: [refresh_token], first_party_login: true, scopes: [read, pay], audiences: ["` + audience + `"], single_session: true, high_grade_for: 1m, high_grade_scopes: [pay]}
+  - {id: strict, type: public, grants: [refresh_token], first_party_login: true, audiences: ["` + audience + `"], max_sessions: 1, on_limit: refuse, device_id: required}
   - {id: mute, type: public, first_party_login: true, audiences: ["` + audience + `"]}
   - {id: backend, type: confidential, grants: [refresh_token], secret_hash: "$HASH", audiences: ["` + audience + `"]}
 `
@@ -121,6 +125,8 @@ func configure(t *testing.T, dir string, more ...string) config.Config {
 		"--listen", address(0), "--admin-listen", address(1), "--metrics-listen", address(2), "--nats-listen", address(3),
 		"--data-dir", filepath.Join(dir, "data"), "--keys-dir", filepath.Join(dir, "keys"),
 		"--clients", filepath.Join(dir, "clients.yaml"), "--users", filepath.Join(dir, "users.yaml"), "--realm", "test",
+		// Tests come from one address and fail a lot; those of the limits set them.
+		"--throttle-login", "off", "--throttle-user", "off", "--throttle-address", "off", "--throttle-refresh", "off",
 	}, more...)
 	c, err := config.Parse(args, "test", func(int) {}, io.Discard, io.Discard)
 	if err != nil {

@@ -243,8 +243,13 @@ func (p pair) wrongMethodsAreRefused(t *testing.T) {
 		{p.b.public, "/readyz", []string{"GET", "HEAD"}},
 		{p.b.admin, "/admin/v1/revocations", []string{"POST"}},
 		{p.b.admin, "/admin/v1/subjects/x/sessions", []string{"GET", "HEAD"}},
-		{p.b.admin, "/admin/v1/users", []string{"POST"}},
+		{p.b.admin, "/admin/v1/users", []string{"GET", "HEAD", "POST"}},
+		{p.b.admin, "/admin/v1/users/x", []string{"GET", "HEAD"}},
 		{p.b.admin, "/admin/v1/users/x/password", []string{"PUT"}},
+		{p.b.admin, "/admin/v1/users/x/roles", []string{"PUT"}},
+		{p.b.admin, "/admin/v1/users/x/status", []string{"PUT"}},
+		{p.b.admin, "/admin/v1/clients", []string{"GET", "HEAD"}},
+		{p.b.admin, "/admin/v1/clients/x/status", []string{"PUT"}},
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"} {
 			if slices.Contains(e.takes, method) {

@@ -2,18 +2,10 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,11 +14,11 @@ import (
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/services/internal/account"
-	"github.com/revocast/revocast/services/internal/adminapi"
 	"github.com/revocast/revocast/services/internal/oauth/metadata"
 	"github.com/revocast/revocast/services/internal/oauth/revoke"
 	"github.com/revocast/revocast/services/internal/oauth/token"
 	"github.com/revocast/revocast/services/internal/problem"
+	"github.com/revocast/revocast/services/internal/remote"
 )
 
 type server struct {
@@ -48,6 +40,10 @@ func (a *App) servers() (_ []server, err error) {
 	if err := a.metrics.Register(durations); err != nil {
 		return nil, fmt.Errorf("registering request metrics: %w", err)
 	}
+	proxies, err := remote.ParseProxies(a.cfg.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("reading the trusted proxies: %w", err)
+	}
 	exposed := http.NewServeMux()
 	exposed.Handle("GET /metrics", promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}))
 	var servers []server
@@ -62,8 +58,8 @@ func (a *App) servers() (_ []server, err error) {
 		name, address string
 		handler       http.Handler
 	}{
-		{"public", a.cfg.Listen, measured(public, durations)},
-		{"admin", a.cfg.AdminListen, measured(a.adminAPI(), durations)},
+		{"public", a.cfg.Listen, proxies.Handler(measured(public, durations))},
+		{admin, a.cfg.AdminListen, proxies.Handler(measured(a.adminAPI(), durations))},
 		{"metrics", a.cfg.MetricsListen, problems(exposed)},
 	} {
 		if s.address == "" {
@@ -76,7 +72,7 @@ func (a *App) servers() (_ []server, err error) {
 		servers = append(servers, server{name: s.name, listener: l, Server: &http.Server{
 			Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
 			WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-			ErrorLog: zap.NewStdLog(a.log.Named(s.name)),
+			ErrorLog: zap.NewStdLog(a.log.Named(s.name)), TLSConfig: a.tlsOf(s.name),
 		}})
 	}
 	return servers, nil
@@ -85,33 +81,20 @@ func (a *App) servers() (_ []server, err error) {
 func (a *App) public() (http.Handler, error) {
 	mux := http.NewServeMux()
 	account.API{
-		Logins: a.service, Sessions: a.service, Passwords: a.service, Clients: a.clients, Log: a.log,
+		Logins: a.guard, Sessions: a.service, Passwords: a.guard, Clients: a.clients, Log: a.log,
 	}.Register(mux)
 	outcomes, err := token.NewOutcomes(a.metrics)
 	if err != nil {
 		return nil, fmt.Errorf("registering refresh metrics: %w", err)
 	}
-	mux.Handle("POST /oauth/token", token.Handler{Refresher: a.service, Clients: a.clients, Log: a.log, Outcomes: outcomes})
+	mux.Handle("POST /oauth/token", token.Handler{Refresher: a.guard, Clients: a.clients, Log: a.log, Outcomes: outcomes})
 	mux.Handle("POST /oauth/revoke", revoke.Handler{Revoker: a.service, Clients: a.clients, Log: a.log})
-	description, err := metadata.Handler(events.Issuer(a.cfg.Issuer), a.clients.Scopes())
-	if err != nil {
-		return nil, err
-	}
+	description := metadata.Handler(events.Issuer(a.cfg.Issuer), a.clients.Scopes)
 	mux.Handle("GET /.well-known/oauth-authorization-server", description)
 	mux.Handle("GET /.well-known/openid-configuration", description)
 	mux.HandleFunc("GET /.well-known/jwks.json", a.keys.ServeJWKS)
 	a.health(mux)
 	return problems(mux), nil
-}
-
-func (a *App) adminAPI() http.Handler {
-	mux := http.NewServeMux()
-	adminapi.API{
-		Service: a.service, Hasher: a.hasher, Operators: []adminapi.Operator{a.admin},
-		Issuer: events.Issuer(a.cfg.Issuer), Log: a.log,
-	}.Register(mux)
-	a.health(mux)
-	return problems(mux)
 }
 
 // problems answers what no pattern matches with a problem, like everything else,
@@ -186,58 +169,3 @@ func (r *statusRecorder) WriteHeader(status int) {
 
 // Unwrap serves [http.ResponseController].
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// operatorToken reads the first operator's token, after making it if there is
-// none. Only its hash is kept.
-func operatorToken(path string) (adminapi.Operator, error) {
-	none := adminapi.Operator{}
-	if err := makeToken(path); err != nil {
-		return none, fmt.Errorf("making the operator token: %w", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return none, fmt.Errorf("reading the operator token: %w", err)
-	}
-	if mode := info.Mode(); !mode.IsRegular() || mode.Perm()&0o077 != 0 || info.Size() > maxOperatorToken {
-		return none, fmt.Errorf("reading the operator token: %s, %s of %d bytes: want a small file that only its owner can read; "+
-			"take the others' access away (chmod go=) and consider the token read", path, mode, info.Size())
-	}
-	content, err := os.ReadFile(path) //nolint:gosec // the file that the operator named
-	if err != nil {
-		return none, fmt.Errorf("reading the operator token: %w", err)
-	}
-	text := strings.TrimSpace(string(content))
-	if b, err := base64.RawURLEncoding.DecodeString(text); err != nil || len(b) < 16 {
-		return none, fmt.Errorf("reading the operator token: %s does not hold 128 bits or more in base64url; remove it to have a new one made", path)
-	}
-	return adminapi.Operator{Name: "admin", Role: adminapi.Administrator, TokenHash: sha256.Sum256([]byte(text))}, nil
-}
-
-const maxOperatorToken = 1024
-
-// makeToken makes the file unless it exists. Issuers that share it may try at once:
-// it appears whole, and once.
-func makeToken(path string) (err error) {
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".new-token-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails (crypto/rand)
-	_, err = f.WriteString(base64.RawURLEncoding.EncodeToString(secret) + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil // another issuer was first
-}

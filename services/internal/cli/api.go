@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -62,6 +65,41 @@ func newAPI(base, bearer string, allowPlain bool) (*api, error) {
 	}, nil
 }
 
+// secure trusts the authority in a file instead of the system's, and proves this side
+// by a certificate; what is not named is left as it is.
+func (a *api) secure(ca, cert, key string) error {
+	if (cert == "") != (key == "") {
+		return usage(errors.New("--admin-cert and --admin-key go together"))
+	}
+	if ca == "" && cert == "" {
+		return nil
+	}
+	transport, ok := a.client.Transport.(*http.Transport)
+	if !ok || !strings.HasPrefix(a.base, "https://") {
+		return usage(fmt.Errorf("%s is not https; certificates are for that alone", a.base))
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
+	if ca != "" {
+		text, err := os.ReadFile(ca) //nolint:gosec // the caller names the file
+		if err != nil {
+			return fmt.Errorf("reading the authority: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return fmt.Errorf("reading the authority: %s holds no certificate", ca)
+		}
+	}
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return fmt.Errorf("reading the client certificate: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	transport.TLSClientConfig = config
+	return nil
+}
+
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
@@ -73,11 +111,20 @@ func (a *api) call(ctx context.Context, method, path string) (answer, error) {
 }
 
 func (a *api) sendJSON(ctx context.Context, path string, body any) (answer, error) {
+	return a.json(ctx, http.MethodPost, path, body)
+}
+
+// putJSON is sendJSON for what replaces something.
+func (a *api) putJSON(ctx context.Context, path string, body any) (answer, error) {
+	return a.json(ctx, http.MethodPut, path, body)
+}
+
+func (a *api) json(ctx context.Context, method, path string, body any) (answer, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return answer{}, fmt.Errorf("encoding the request: %w", err)
 	}
-	return a.do(ctx, http.MethodPost, path, "application/json", bytes.NewReader(text))
+	return a.do(ctx, method, path, "application/json", bytes.NewReader(text))
 }
 
 func (a *api) sendForm(ctx context.Context, path string, form url.Values) (answer, error) {

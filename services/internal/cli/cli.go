@@ -45,6 +45,9 @@ type grammar struct {
 	IssuerURL      string `group:"where" placeholder:"URL" help:"The issuer. Default: the one a login was saved from, else ${issuer_url}."`
 	AdminURL       string `group:"where" placeholder:"URL" default:"${admin_url}" help:"The issuer's admin listener (${default})."`
 	AdminTokenFile string `group:"where" placeholder:"FILE" help:"File with an operator token, for what operators do."`
+	AdminCA        string `group:"where" name:"admin-ca" env:"REVOCAST_ADMIN_CA" placeholder:"FILE" help:"Authority, PEM, that the admin listener's certificate is from, where not one of the system's."`
+	AdminCert      string `group:"where" placeholder:"FILE" help:"Client certificate, PEM, of an operator who has one instead of a token."`
+	AdminKey       string `group:"where" placeholder:"FILE" help:"Its key, PEM."`
 	SidecarURL     string `group:"where" placeholder:"URL" default:"${sidecar_url}" help:"A sidecar (${default})."`
 	AllowPlainHTTP bool   `group:"where" name:"allow-plain-http" help:"Send credentials over plain HTTP to other machines too."`
 
@@ -58,7 +61,13 @@ type grammar struct {
 
 	Sessions sessionsCommand `cmd:"" group:"operator" help:"List who is logged in where: your own sessions or a subject's."`
 	Revoke   revokeCommand   `cmd:"" group:"operator" help:"Deny a token, a session, a subject and more, everywhere at once."`
+	Users    usersCommand    `cmd:"" group:"operator" help:"Make users, disable them, change their roles or password."`
+	Clients  clientsCommand  `cmd:"" group:"operator" help:"List clients, disable them and enable them again."`
 	Watch    watchCommand    `cmd:"" group:"operator" help:"Follow revocations and other events as they happen."`
+
+	Audit     auditCommand     `cmd:"" group:"operator" help:"List what happened, or say whether a token would have passed at some moment."`
+	Operators operatorsCommand `cmd:"" group:"operator" help:"Say who may use the admin API."`
+	Keys      keysCommand      `cmd:"" group:"operator" help:"List and rotate the issuers' keys; deny a stolen one."`
 }
 
 const description = `Revocast makes JWT access tokens revocable without asking anyone.

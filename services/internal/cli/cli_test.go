@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -37,6 +38,11 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SIDECAR", s.sidecar.URL)
 			e.Setenv("TZ", "UTC")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // or each command takes a second to end
+			for _, sub := range []string{"alice", "bob", "carol", "nobody"} {
+				if err := os.WriteFile(filepath.Join(e.WorkDir, sub+".jwt"), []byte(unsigned(sub)+"\n"), 0o600); err != nil {
+					return err
+				}
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "mode": mode},

@@ -13,16 +13,24 @@ import (
 	"time"
 )
 
-// admin is the issuer's admin listener with the operator's token.
+// admin is the issuer's admin listener with what proves the operator.
 func (g *grammar) admin(t *terminal) (*api, error) {
-	if g.AdminTokenFile == "" {
+	if g.AdminTokenFile == "" && g.AdminCert == "" {
 		return nil, usage(errors.New("operators prove themselves: give --admin-token-file or REVOCAST_ADMIN_TOKEN_FILE"))
 	}
-	token, err := t.readSecret("operator token", g.AdminTokenFile)
+	token := ""
+	if g.AdminTokenFile != "" {
+		text, err := t.readSecret("operator token", g.AdminTokenFile)
+		if err != nil {
+			return nil, err
+		}
+		token = string(text)
+	}
+	a, err := newAPI(g.AdminURL, token, g.AllowPlainHTTP)
 	if err != nil {
 		return nil, err
 	}
-	return newAPI(g.AdminURL, string(token), g.AllowPlainHTTP)
+	return a, a.secure(g.AdminCA, g.AdminCert, g.AdminKey)
 }
 
 type revokeCommand struct {

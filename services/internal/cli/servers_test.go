@@ -34,6 +34,9 @@ func newServers() *servers {
 	public.HandleFunc("DELETE /v1/session", s.bearer(s.access, s.logout))
 	admin.HandleFunc("POST /admin/v1/revocations", s.bearer(s.operator, s.revoke))
 	admin.HandleFunc("GET /admin/v1/subjects/{sub}/sessions", s.bearer(s.operator, s.sessions))
+	newDirectory().serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
+	newRecords().serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
+	keyBoard{}.serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
 	sidecar.HandleFunc("/auth", s.auth)
 	sidecar.HandleFunc("/elsewhere/auth", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/auth", http.StatusTemporaryRedirect)

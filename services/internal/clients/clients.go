@@ -1,25 +1,48 @@
 // Package clients knows the OAuth clients of this issuer: who they are, what they
 // may ask for, and how their sessions behave (RFC 6749 section 2). They come from
-// one YAML file, read at start:
+// one YAML file:
 //
 //	clients:
 //	  - id: demo-web
 //	    type: public                 # or confidential, with secret_hash
 //	    grants: [authorization_code, refresh_token]
 //	    redirect_uris: ["http://127.0.0.1:8090/callback"]
-//	    scopes: [read, write]
-//	    audiences: ["https://api.example"]
+//	    scopes: [read, write, pay]   # what it may ask for; what it no longer may
+//	    audiences: ["https://api.example"]   # is gone from its next token
 //	    first_party_login: false     # may it use POST /v1/login
 //	    introspection: false         # may it use POST /oauth/introspect
-//	    replay: successor            # or access-only, or refuse
-//	    access_ttl: 5m               # these four default to the issuer's own
-//	    refresh_idle: 720h
-//	    refresh_absolute: 0s         # none
-//	    rotation_grace: 10s
+//
+//	    access_ttl: 5m               # these four default to the issuer's own.
+//	    refresh_idle: 30d            # a session ends if not refreshed for so long,
+//	    refresh_absolute: 5y         # and so long after the login; none: never
+//	    rotation_grace: 10s          # how long an old refresh token is a repetition
+//	    rotation: true               # false: confidential clients keep their token
+//	    replay: successor            # what a repetition gives a client that proves
+//	                                 # nothing: also access-only, or refuse
+//
+//	    max_sessions: 3              # of a user with this client; 0, the default: any
+//	    on_limit: evict-oldest       # or refuse
+//	    single_session: false        # true: max_sessions 1 and evict-oldest
+//
+//	    step_up_after_idle: 14d      # then the password is asked for; none, the default
+//	    device_id: optional          # or required
+//	    device_change: step-up       # another device id refreshes; or ignore
+//	    network_change: ignore       # another network does; or step-up
+//	    replay_suspected: notify     # repetitions look like theft; or step-up
+//	    high_grade_for: 15m          # tokens are of high grade so long after the
+//	    high_grade_scopes: [pay]     # password; these need that. none, the default
+//
+//	    roles_claim: roles           # the claim that carries roles; none for none
+//	    roles: [reader, editor]      # those that it may carry; by default all
+//
+// Durations are in Go's notation, in days (d), in years of 365 days (y), or none.
+// [Live] follows the file while the issuer runs.
 //
 // Invariants:
 //
 //   - The zero [Client] may do nothing, and what the file does not grant is refused.
+//   - A request sees one file, whole: a faulty one changes nothing, and one that is
+//     replaced stays in force for whoever has found a client in it.
 //   - The file holds no secret, only SHA-256 hashes of secrets of full strength
 //     ([NewSecret]). A slow hash protects secrets that people choose; here it
 //     would let whoever knows a client's id make the issuer work for him.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -73,16 +74,21 @@ func TestLoad(t *testing.T) {
 	r := load(t, demo())
 	mobile, ok := r.Find("demo-mobile")
 	want := defaults()
-	want.OnReplay = session.ReplaySuccessor
-	if !ok || !mobile.Public || !mobile.FirstPartyLogin || mobile.Introspection || mobile.Policy != want {
+	want.OnReplay, want.OnNetworkChange, want.OnSuspicion = session.ReplaySuccessor, session.Ignore, session.Ignore
+	want.RolesClaim, want.Scopes, want.Audiences = "roles", []string{"read", "write"}, []string{"https://api.revocast.test"}
+	if !ok || !mobile.Public || !mobile.FirstPartyLogin || mobile.Introspection || !reflect.DeepEqual(mobile.Policy, want) {
 		t.Errorf("demo-mobile: %+v", mobile)
 	}
 	if !mobile.Allows(clients.RefreshToken) || mobile.Allows(clients.AuthorizationCode) || mobile.Allows(clients.ClientCredentials) {
 		t.Errorf("demo-mobile has grants %v", mobile.Grants)
 	}
 	web, ok := r.Find("demo-web")
-	want = session.Policy{AccessTTL: 15 * time.Minute, AbsoluteLimit: 24 * time.Hour, Grace: 500 * time.Millisecond, OnReplay: session.ReplayAccessOnly}
-	if !ok || web.FirstPartyLogin || web.Policy != want || len(web.RedirectURIs) != 4 {
+	want = session.Policy{
+		AccessTTL: 15 * time.Minute, AbsoluteLimit: 24 * time.Hour, Grace: 500 * time.Millisecond, OnReplay: session.ReplayAccessOnly,
+		OnNetworkChange: session.Ignore, OnSuspicion: session.Ignore, RolesClaim: "roles",
+		Scopes: []string{}, Audiences: []string{"https://api.revocast.test", "https://other.test"},
+	}
+	if !ok || web.FirstPartyLogin || !reflect.DeepEqual(web.Policy, want) || len(web.RedirectURIs) != 4 {
 		t.Errorf("demo-web: %+v", web)
 	}
 	service, ok := r.Find("demo-service")
@@ -248,8 +254,15 @@ func TestLoadRefuses(t *testing.T) {
 		"centuries":                  {base("    refresh_idle: 2000000h\n"), "refresh_idle"},
 		"negative absolute":          {base("    refresh_absolute: -1s\n"), "refresh_absolute"},
 		"an hour's grace":            {base("    rotation_grace: 1h\n"), "rotation_grace"},
-		"a number for a duration":    {base("    access_ttl: 300\n"), "wrong type"},
-		"beyond what Go can express": {base("    access_ttl: 99999999999999h\n"), "wrong type"},
+		"a number for a duration":    {base("    access_ttl: 300\n"), "access_ttl: want a duration"},
+		"a list for a duration":      {base("    access_ttl: [5m]\n"), "wrong type"},
+		"beyond what Go can express": {base("    access_ttl: 99999999999999h\n"), "access_ttl: want a duration"},
+		"years beyond that":          {base("    refresh_absolute: 65535y\n"), "refresh_absolute: want a duration"},
+		"a century":                  {base("    refresh_absolute: 100y\n"), "refresh_absolute of"},
+		"half a year":                {base("    refresh_absolute: 0.5y\n"), "refresh_absolute: want a duration"},
+		"years and days":             {base("    refresh_absolute: 1y1d\n"), "refresh_absolute: want a duration"},
+		"minus a day":                {base("    refresh_absolute: -1d\n"), "refresh_absolute: want a duration"},
+		"no access lifetime, said":   {base("    access_ttl: none\n"), "access_ttl of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := clients.Load(write(t, c.text), defaults())

@@ -23,6 +23,10 @@ const (
 	maxPerList  = 64
 	maxLifetime = 10 * 366 * 24 * time.Hour
 	maxGrace    = 5 * time.Minute
+	// maxSessions keeps the sessions of one user well below what one load of the
+	// journal answers with (events.MaxLoad).
+	maxSessions = 100
+	maxRole     = 64
 )
 
 type file struct {
@@ -30,25 +34,42 @@ type file struct {
 }
 
 type entry struct {
-	ID              string         `yaml:"id"`
-	Type            string         `yaml:"type"`
-	SecretHash      string         `yaml:"secret_hash"`
-	Grants          []Grant        `yaml:"grants"`
-	FirstPartyLogin bool           `yaml:"first_party_login"`
-	Introspection   bool           `yaml:"introspection"`
-	RedirectURIs    []string       `yaml:"redirect_uris"`
-	Scopes          []string       `yaml:"scopes"`
-	Audiences       []string       `yaml:"audiences"`
-	Replay          string         `yaml:"replay"`
-	AccessTTL       *time.Duration `yaml:"access_ttl"`
-	RefreshIdle     *time.Duration `yaml:"refresh_idle"`
-	RefreshAbsolute *time.Duration `yaml:"refresh_absolute"`
-	RotationGrace   *time.Duration `yaml:"rotation_grace"`
+	ID              string   `yaml:"id"`
+	Type            string   `yaml:"type"`
+	SecretHash      string   `yaml:"secret_hash"`
+	Grants          []Grant  `yaml:"grants"`
+	FirstPartyLogin bool     `yaml:"first_party_login"`
+	Introspection   bool     `yaml:"introspection"`
+	RedirectURIs    []string `yaml:"redirect_uris"`
+	Scopes          []string `yaml:"scopes"`
+	Audiences       []string `yaml:"audiences"`
+
+	Replay          string `yaml:"replay"`
+	Rotation        *bool  `yaml:"rotation"`
+	AccessTTL       span   `yaml:"access_ttl"`
+	RefreshIdle     span   `yaml:"refresh_idle"`
+	RefreshAbsolute span   `yaml:"refresh_absolute"`
+	RotationGrace   span   `yaml:"rotation_grace"`
+
+	MaxSessions   *int   `yaml:"max_sessions"`
+	OnLimit       string `yaml:"on_limit"`
+	SingleSession bool   `yaml:"single_session"`
+
+	StepUpAfterIdle span     `yaml:"step_up_after_idle"`
+	DeviceID        string   `yaml:"device_id"`
+	DeviceChange    string   `yaml:"device_change"`
+	NetworkChange   string   `yaml:"network_change"`
+	ReplaySuspected string   `yaml:"replay_suspected"`
+	HighGradeFor    span     `yaml:"high_grade_for"`
+	HighGradeScopes []string `yaml:"high_grade_scopes"`
+
+	RolesClaim *string   `yaml:"roles_claim"`
+	Roles      *[]string `yaml:"roles"`
 }
 
-// Load reads the file. defaults is what a client's sessions are like where the file
-// does not say; its OnReplay is not looked at, since that default is "successor".
-// Every fault of the file is reported at once, by client.
+// Load reads the file. Where it does not say how long a client's tokens and sessions
+// live, and how long its grace window is, defaults does; nothing else of defaults is
+// looked at. Every fault of the file is reported at once, by client.
 func Load(name string, defaults session.Policy) (Registry, error) {
 	var f file
 	if err := strictyaml.Read(name, &f); err != nil {
@@ -102,6 +123,8 @@ func (e entry) client(defaults session.Policy) (Client, error) {
 			f.add(`secret_hash: want "sha256:" and 43 characters of base64url`)
 		}
 	}
+	// Never nil, which would stand for any.
+	c.Policy.Scopes, c.Policy.Audiences = append([]string{}, e.Scopes...), append([]string{}, e.Audiences...)
 	return c, errors.Join(f.errs...)
 }
 
@@ -178,43 +201,5 @@ func (f *faults) redirect(uri string) {
 	case strings.Contains(u.Scheme, ".") && u.Opaque == "" && u.Path != "":
 	default:
 		f.add("redirect_uris: want https, http on a loopback address, or an app's scheme with a dot in it")
-	}
-}
-
-func (f *faults) policy(e entry, defaults session.Policy) session.Policy {
-	p := session.Policy{
-		AccessTTL:     or(e.AccessTTL, defaults.AccessTTL),
-		IdleLimit:     or(e.RefreshIdle, defaults.IdleLimit),
-		AbsoluteLimit: or(e.RefreshAbsolute, defaults.AbsoluteLimit),
-		Grace:         or(e.RotationGrace, defaults.Grace),
-	}
-	// Whole seconds: what a session remembers of itself is no finer.
-	f.duration("access_ttl", p.AccessTTL, time.Second, maxLifetime, time.Second)
-	f.duration("refresh_idle", p.IdleLimit, 0, maxLifetime, time.Second)
-	f.duration("refresh_absolute", p.AbsoluteLimit, 0, maxLifetime, time.Second)
-	f.duration("rotation_grace", p.Grace, 0, maxGrace, time.Millisecond)
-	switch e.Replay {
-	case "", "successor":
-		p.OnReplay = session.ReplaySuccessor
-	case "access-only":
-		p.OnReplay = session.ReplayAccessOnly
-	case "refuse":
-		p.OnReplay = session.ReplayRefuse
-	default:
-		f.add("replay: want successor, access-only or refuse")
-	}
-	return p
-}
-
-func or(given *time.Duration, otherwise time.Duration) time.Duration {
-	if given != nil {
-		return *given
-	}
-	return otherwise
-}
-
-func (f *faults) duration(field string, d, atLeast, atMost, unit time.Duration) {
-	if d < atLeast || d > atMost || d%unit != 0 {
-		f.add("%s of %s: want %s to %s in steps of %s", field, d, atLeast, atMost, unit)
 	}
 }

@@ -27,7 +27,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/services/internal/remote"
+	"github.com/revocast/revocast/services/internal/risk"
 	"github.com/revocast/revocast/services/internal/session"
+	"github.com/revocast/revocast/services/internal/throttle"
+	"github.com/revocast/revocast/services/internal/tlsfiles"
 )
 
 // Config is everything an issuer is told. Durations are in Go's notation.
@@ -35,15 +39,23 @@ type Config struct {
 	File kong.ConfigFlag `name:"config" placeholder:"FILE" help:"YAML file with any of these flags, without the dashes. Flags and environment come first."`
 
 	Listen        string `default:":8080" group:"listen" help:"Public listener: login, tokens, sessions, JWKS."`
-	AdminListen   string `default:"127.0.0.1:8081" group:"listen" help:"Operators' listener. Every request needs the operator token."`
+	AdminListen   string `default:"127.0.0.1:8081" group:"listen" help:"Operators' listener. Every request needs an operator's token or client certificate; not on loopback it needs TLS."`
 	MetricsListen string `default:"127.0.0.1:8082" group:"listen" help:"Prometheus metrics; empty for none."`
 	Issuer        string `placeholder:"URL" group:"listen" help:"The iss of every token, and the URL clients reach this issuer by. Needed unless --listen is on loopback."`
+
+	AdminTLSCert  string `name:"admin-tls-cert" env:"REVOCAST_ADMIN_TLS_CERT" placeholder:"FILE" type:"path" group:"listen" help:"Certificate of the operators' listener, PEM, with its chain. It is read again when it changes."`
+	AdminTLSKey   string `name:"admin-tls-key" env:"REVOCAST_ADMIN_TLS_KEY" placeholder:"FILE" type:"path" group:"listen" help:"Its key, PEM."`
+	AdminClientCA string `name:"admin-client-ca" env:"REVOCAST_ADMIN_CLIENT_CA" placeholder:"FILE" type:"path" group:"listen" help:"Authorities, PEM, whose certificates may prove operators who were added with a certificate: its common name is the operator's."`
+
+	TrustedProxies []string `placeholder:"CIDR,…" group:"listen" help:"Reverse proxies whose X-Forwarded-For says where a request really comes from: networks or addresses, comma-separated. Without them it is the connection's other end."`
 
 	Realm      string `default:"default" group:"broker" help:"One set of streams on the broker. Issuers of one realm share keys and users."`
 	NATSURL    string `name:"nats-url" env:"REVOCAST_NATS_URL" placeholder:"URL" group:"broker" help:"NATS servers, comma-separated. Empty: run one inside this process."`
 	NATSCreds  string `name:"nats-creds" env:"REVOCAST_NATS_CREDS" placeholder:"FILE" type:"path" group:"broker" help:"Credentials of the issuer role for --nats-url."`
 	NATSListen string `name:"nats-listen" env:"REVOCAST_NATS_LISTEN" default:"127.0.0.1:4222" group:"broker" help:"Where the broker inside this process listens, for sidecars, subscribers and further issuers."`
 	Replicas   int    `default:"1" enum:"1,3,5" group:"broker" help:"Copies of every stream; 3 on a cluster."`
+
+	AuditMaxAge time.Duration `default:"9600h" group:"broker" help:"How long the audit remembers; 9600h are 400 days. The longest of all issuers counts, and none shortens what there is."`
 
 	DataDir        string `default:"./data" type:"path" group:"files" help:"The inner broker's streams and credentials."`
 	KeysDir        string `default:"./keys" type:"path" group:"files" help:"Signing keys, refresh-token keys, the realm's root key. Made on first start, readable by its owner alone, never inside the data directory."`
@@ -52,11 +64,23 @@ type Config struct {
 	Clients        string `placeholder:"FILE" type:"path" group:"files" help:"OAuth clients, YAML. Without any, nobody can log in."`
 	Users          string `placeholder:"FILE" type:"path" group:"files" help:"Users to register at start if they do not exist yet, YAML."`
 
-	AccessTTL       time.Duration `default:"5m" group:"sessions" help:"Lifetime of an access token, unless a client's entry says otherwise; so are the next three."`
-	RefreshIdle     time.Duration `default:"720h" group:"sessions" help:"A session that is not refreshed for so long ends; 0 for never."`
-	RefreshAbsolute time.Duration `default:"0" group:"sessions" help:"A session ends so long after it began, however busy; 0 for never."`
-	RotationGrace   time.Duration `default:"10s" group:"sessions" help:"How long after a refresh the old refresh token gives the same answer again, for concurrent calls and lost answers."`
-	SigningAlg      string        `default:"ES256" enum:"ES256,RS256" group:"sessions" help:"What access tokens are signed with; both keys are published."`
+	AccessTTL           time.Duration `default:"5m" group:"sessions" help:"Lifetime of an access token, unless a client's entry says otherwise; so are the next three."`
+	RefreshIdle         time.Duration `default:"720h" group:"sessions" help:"A session that is not refreshed for so long ends; 0 for never."`
+	RefreshAbsolute     time.Duration `default:"0" group:"sessions" help:"A session ends so long after it began, however busy; 0 for never."`
+	RotationGrace       time.Duration `default:"10s" group:"sessions" help:"How long after a refresh the old refresh token gives the same answer again, for concurrent calls and lost answers."`
+	ForeignMaxLifetime  time.Duration `default:"24h" group:"sessions" help:"How long other issuers' tokens may live: for so long they are revoked where nobody says how long."`
+	SigningAlg          string        `default:"ES256" enum:"ES256,RS256" group:"sessions" help:"What access tokens are signed with; both keys are published."`
+	KeyRotationInterval time.Duration `default:"2160h" group:"keys" help:"Signing keys and keys of refresh tokens are replaced so often; 2160h are 90 days, 0 is never by itself."`
+	KeyOverlap          time.Duration `default:"10m" group:"keys" help:"How long a new key is announced before it is used. Sidecars need seconds; whoever reads the key set alone needs longer than he caches it."`
+
+	RiskHook        string        `placeholder:"URL" group:"sessions" help:"Your own service that is asked about every refresh and may want a step-up: https, or http on loopback."`
+	RiskHookTimeout time.Duration `default:"300ms" group:"sessions" help:"How long it may take."`
+	RiskHookFailure string        `default:"step-up" enum:"step-up,allow" group:"sessions" help:"What it counts for when it fails: step-up, or allow where going on matters more."`
+
+	ThrottleLogin   throttle.Limit `default:"10/10m" placeholder:"N/TIME" group:"throttling" help:"Logins of one user from one address, or from one device the user is logged in on (${default})."`
+	ThrottleUser    throttle.Limit `default:"100/10m" placeholder:"N/TIME" group:"throttling" help:"Logins of one user from anywhere but such devices (${default})."`
+	ThrottleAddress throttle.Limit `default:"300/5m" placeholder:"N/TIME" group:"throttling" help:"Logins, and forged refresh tokens, from one address (${default}). Behind a proxy that is not trusted everybody has the same."`
+	ThrottleRefresh throttle.Limit `default:"60/1m" placeholder:"N/TIME" group:"throttling" help:"Refused refreshes of one session (${default})."`
 
 	LogLevel  string `default:"info" enum:"debug,info,warn,error" group:"logging" help:"debug, info, warn or error."`
 	LogFormat string `default:"json" enum:"json,console" group:"logging" help:"json, or console for people."`
@@ -81,6 +105,8 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 			{Key: "broker", Title: "Broker (NATS JetStream):"},
 			{Key: "files", Title: "Files:"},
 			{Key: "sessions", Title: "Sessions:"},
+			{Key: "keys", Title: "Keys:"},
+			{Key: "throttling", Title: "Throttling: so many may fail at once, and again in each such time; or off"},
 			{Key: "logging", Title: "Logging:"},
 		}),
 		kong.Writers(stdout, stderr), kong.Exit(exit),
@@ -112,7 +138,7 @@ func (c *Config) fillIn() {
 func (c *Config) Policy() session.Policy {
 	return session.Policy{
 		AccessTTL: c.AccessTTL, Grace: c.RotationGrace, IdleLimit: c.RefreshIdle, AbsoluteLimit: c.RefreshAbsolute,
-		OnReplay: session.ReplaySuccessor,
+		OnReplay: session.ReplaySuccessor, OnNetworkChange: session.Ignore, OnSuspicion: session.Ignore,
 	}
 }
 
@@ -141,19 +167,59 @@ func (c *Config) Check() error {
 	if c.NATSURL != "" && c.NATSCreds == "" {
 		add("--nats-creds: needed with --nats-url; the broker takes nobody without credentials")
 	}
+	c.checkAdmin(add)
+	if c.AuditMaxAge < minAudit {
+		add("--audit-max-age %s: want %s or more; what a crash left undone is finished from the audit", c.AuditMaxAge, minAudit)
+	}
 	if inside(c.KeysDir, c.DataDir) {
 		add("--keys-dir %s: lies inside --data-dir; keep them apart", c.KeysDir)
 	}
 	if c.AccessTTL < time.Second || c.AccessTTL > 24*time.Hour {
 		add("--access-ttl %s: want 1s to 24h", c.AccessTTL)
 	}
+	if c.ForeignMaxLifetime < time.Minute || c.ForeignMaxLifetime > 10*366*24*time.Hour {
+		add("--foreign-max-lifetime %s: want 1m to 10 years", c.ForeignMaxLifetime)
+	}
 	if c.RefreshIdle < 0 || c.RefreshAbsolute < 0 {
 		add("--refresh-idle and --refresh-absolute: want 0 or more")
+	}
+	if _, err := remote.ParseProxies(c.TrustedProxies); err != nil {
+		add("--trusted-proxies: %w", err)
 	}
 	if c.RotationGrace < 0 || c.RotationGrace > 5*time.Minute {
 		add("--rotation-grace %s: want 0 to 5m", c.RotationGrace)
 	}
+	if c.KeyOverlap < 0 || c.KeyOverlap > 30*24*time.Hour {
+		add("--key-overlap %s: want 0 to 720h", c.KeyOverlap)
+	}
+	if c.KeyRotationInterval < 0 || c.KeyRotationInterval > 0 && c.KeyRotationInterval <= c.KeyOverlap {
+		add("--key-rotation-interval %s: want 0, or more than --key-overlap", c.KeyRotationInterval)
+	}
+	if err := risk.CheckURL(c.RiskHook); c.RiskHook != "" && err != nil {
+		add("--risk-hook: %w", err)
+	}
+	if c.RiskHookTimeout <= 0 || c.RiskHookTimeout > 5*time.Second {
+		add("--risk-hook-timeout %s: want more than 0, at most 5s", c.RiskHookTimeout)
+	}
 	return errors.Join(faults...)
+}
+
+// minAudit is longer than any outage of the issuers should last.
+const minAudit = 24 * time.Hour
+
+// AdminTLS are the files that secure the operators' listener.
+func (c *Config) AdminTLS() tlsfiles.Files {
+	return tlsfiles.Files{Cert: c.AdminTLSCert, Key: c.AdminTLSKey, ClientCA: c.AdminClientCA}
+}
+
+// checkAdmin looks at how operators' credentials travel.
+func (c *Config) checkAdmin(add func(format string, args ...any)) {
+	if err := c.AdminTLS().Check(); err != nil {
+		add("--admin-tls-cert, --admin-tls-key, --admin-client-ca: %w", err)
+	}
+	if c.AdminListen != "" && c.AdminTLSCert == "" && !onLoopback(c.AdminListen) {
+		add("--admin-listen %s: is not on loopback; operators' credentials would travel in the clear without --admin-tls-cert and --admin-tls-key", c.AdminListen)
+	}
 }
 
 // checkIssuer is RFC 8414 section 2: https, no query, no fragment; plain http only
@@ -231,6 +297,13 @@ func (r resolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 	}
 	if !ok {
 		return nil, nil //nolint:nilnil // kong's way to say "not here"
+	}
+	if list, ok := value.([]any); ok {
+		var texts []string
+		for _, v := range list {
+			texts = append(texts, fmt.Sprint(v))
+		}
+		return strings.Join(texts, ","), nil
 	}
 	return fmt.Sprint(value), nil
 }

@@ -77,3 +77,101 @@ func TestUnknownNamesInTheFileAreRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestRiskHook(t *testing.T) {
+	local := []string{"--listen", "127.0.0.1:8080"}
+	c, err := parse(t, append(local, "--risk-hook", "https://risk.example/judge")...)
+	if err != nil || c.RiskHookTimeout != 300*time.Millisecond || c.RiskHookFailure != "step-up" {
+		t.Errorf("%s, %s, %v", c.RiskHookTimeout, c.RiskHookFailure, err)
+	}
+	for _, bad := range [][]string{
+		{"--risk-hook", "http://risk.example/judge"}, {"--risk-hook-timeout", "0s"}, {"--risk-hook-timeout", "6s"}, {"--risk-hook-failure", "deny"},
+	} {
+		if _, err := parse(t, append(local, bad...)...); err == nil || !strings.Contains(err.Error(), bad[0]) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+}
+
+func TestThrottlingAndProxies(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "issuer.yaml")
+	if err := os.WriteFile(file, []byte("trusted-proxies: [10.0.0.0/8, \"fd00::/64\"]\nthrottle-login: 3/1h\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("REVOCAST_THROTTLE_USER", "off")
+	c, err := parse(t, "--config", file, "--listen", "127.0.0.1:8080", "--throttle-address", "1000/1m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(c.TrustedProxies, " "); got != "10.0.0.0/8 fd00::/64" {
+		t.Errorf("trusted proxies %s", got)
+	}
+	for want, got := range map[string]string{
+		"3/1h0m0s": c.ThrottleLogin.String(), "off": c.ThrottleUser.String(), "1000/1m0s": c.ThrottleAddress.String(), "60/1m0s": c.ThrottleRefresh.String(),
+	} {
+		if got != want {
+			t.Errorf("limit %s, want %s", got, want)
+		}
+	}
+	c, err = parse(t, "--listen", "127.0.0.1:8080", "--trusted-proxies", "10.0.0.0/8,192.0.2.1")
+	if err != nil || len(c.TrustedProxies) != 2 {
+		t.Errorf("%v, %v", c.TrustedProxies, err)
+	}
+	for flag, bad := range map[string]string{
+		"--trusted-proxies": "10.0.0.1/8", "--throttle-login": "ten", "--throttle-user": "10/0s", "--throttle-address": "0/1m", "--throttle-refresh": "1",
+	} {
+		if _, err := parse(t, "--listen", "127.0.0.1:8080", flag, bad); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s %s: %v", flag, bad, err)
+		}
+	}
+}
+
+// Operators' credentials never travel in the clear over a network.
+func TestAdminListener(t *testing.T) {
+	local := []string{"--listen", "127.0.0.1:8080"}
+	tls := []string{"--admin-tls-cert", "c.pem", "--admin-tls-key", "k.pem"}
+	for _, address := range []string{":8081", "0.0.0.0:8081", "192.0.2.1:8081", "[::]:8081", "admin.example:8081"} {
+		if _, err := parse(t, append(local, "--admin-listen", address)...); err == nil || !strings.Contains(err.Error(), "--admin-listen") {
+			t.Errorf("%s without TLS: %v", address, err)
+		}
+		if _, err := parse(t, append(append(local, "--admin-listen", address), tls...)...); err != nil {
+			t.Errorf("%s with TLS: %v", address, err)
+		}
+	}
+	for _, address := range []string{"127.0.0.1:8081", "[::1]:8081", "localhost:8081", "127.9.9.9:0"} {
+		if _, err := parse(t, append(local, "--admin-listen", address)...); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	for _, args := range [][]string{tls[:2], tls[2:], {"--admin-client-ca", "a.pem"}} {
+		if _, err := parse(t, append(local, args...)...); err == nil || !strings.Contains(err.Error(), "--admin-tls-cert") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	c, err := parse(t, append(append(local, "--admin-client-ca", "a.pem"), tls...)...)
+	if files := c.AdminTLS(); err != nil || filepath.Base(files.Cert) != "c.pem" || filepath.Base(files.Key) != "k.pem" || filepath.Base(files.ClientCA) != "a.pem" {
+		t.Errorf("%+v, %v", files, err)
+	}
+	if c.AuditMaxAge != 400*24*time.Hour {
+		t.Errorf("the audit remembers for %s", c.AuditMaxAge)
+	}
+	if _, err := parse(t, append(local, "--audit-max-age", "23h")...); err == nil || !strings.Contains(err.Error(), "--audit-max-age") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestKeyRotation(t *testing.T) {
+	for args, ok := range map[string]bool{
+		"": true, "--key-rotation-interval=0": true, "--key-rotation-interval=1h --key-overlap=59m": true, "--key-overlap=0": true,
+		"--key-rotation-interval=10m --key-overlap=10m": false, "--key-rotation-interval=-1h": false,
+		"--key-overlap=-1s": false, "--key-overlap=721h": false, "--key-rotation-interval=0 --key-overlap=720h": true,
+	} {
+		c, err := parse(t, append([]string{"--listen", "127.0.0.1:8080"}, strings.Fields(args)...)...)
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", args, err)
+		}
+		if args == "" && (c.KeyRotationInterval != 90*24*time.Hour || c.KeyOverlap != 10*time.Minute) {
+			t.Errorf("a key lasts %s and is announced %s", c.KeyRotationInterval, c.KeyOverlap)
+		}
+	}
+}

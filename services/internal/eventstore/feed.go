@@ -15,6 +15,7 @@ import (
 // Feed is one FEED stream, seen by those who announce. It is safe for concurrent
 // use.
 type Feed struct {
+	conn   *nats.Conn
 	js     jetstream.JetStream
 	stream string
 }
@@ -25,7 +26,7 @@ func NewFeed(conn *nats.Conn, stream string) (*Feed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
-	return &Feed{js: js, stream: stream}, nil
+	return &Feed{conn: conn, js: js, stream: stream}, nil
 }
 
 // Publish announces an event and returns its feed sequence once it is durable.

@@ -32,10 +32,11 @@ const (
 )
 
 // Journal is one JOURNAL stream. It is safe for concurrent use and holds nothing
-// but its connection.
+// but its connection and one subscription on it.
 type Journal struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
+	loads  *exchange
 	stream string
 }
 
@@ -47,7 +48,11 @@ func NewJournal(conn *nats.Conn, stream string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
-	return &Journal{conn: conn, js: js, stream: stream}, nil
+	loads, err := newExchange(conn)
+	if err != nil {
+		return nil, err
+	}
+	return &Journal{conn: conn, js: js, loads: loads, stream: stream}, nil
 }
 
 // Append writes one event if its expectation holds, and returns where. A lost

@@ -53,40 +53,47 @@ func (j *Journal) Load(ctx context.Context, atLeast events.Position, subjects ..
 func (j *Journal) loadOnce(ctx context.Context, atLeast uint64, request []byte) ([]events.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	inbox := j.conn.NewInbox()
-	sub, err := j.conn.SubscribeSync(inbox)
+	messages, err := j.loads.ask(ctx, "$JS.API.DIRECT.GET."+j.stream, request)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = sub.Unsubscribe() }() // a closed connection has none left
-	if err := j.conn.PublishRequest("$JS.API.DIRECT.GET."+j.stream, inbox, request); err != nil {
-		return nil, err
-	}
-	var records []events.Record
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
+	messages, end := messages[:len(messages)-1], messages[len(messages)-1].Header
+	records := make([]events.Record, 0, len(messages))
+	var before uint64
+	for _, m := range messages {
+		if err := follows(m.Header, before); err != nil {
 			return nil, err
-		}
-		if status := m.Header.Get("Status"); status != "" {
-			return records, judge(status, m.Header, len(records), atLeast)
 		}
 		r, err := record(m)
 		if err != nil {
 			return nil, err
 		}
+		before = r.Position.Sequence
 		records = append(records, r)
 	}
+	return records, judge(end, before, atLeast)
 }
 
-// judge reads the message that ends an answer (ADR-31 of the NATS project). "No
-// Results" is an answer; "Message Not Found" is a replica that failed to load
-// what it had found, and is asked again.
-func judge(status string, h nats.Header, received int, atLeast uint64) error {
-	switch {
+// follows checks that nothing of an answer is missing: each message names the one
+// before it. A record that got lost on the way might be the cut that denies.
+func follows(h nats.Header, before uint64) error {
+	if named := h.Get(jetstream.LastSequenceHeader); named != strconv.FormatUint(before, 10) {
+		return fmt.Errorf("answer goes on after message %.20q, %d was the last", named, before)
+	}
+	return nil
+}
+
+// judge reads the message that ends an answer (ADR-31 of the NATS project), of which
+// last was the message before. "No Results" is an answer; "Message Not Found" is a
+// replica that failed to load what it had found, and is asked again.
+func judge(h nats.Header, last, atLeast uint64) error {
+	switch status := h.Get("Status"); {
 	case status == "204":
+		if err := follows(h, last); err != nil {
+			return err
+		}
 		if pending := h.Get("Nats-Num-Pending"); pending != "0" {
-			return fmt.Errorf("answer ended with %s messages missing after %d", pending, received)
+			return fmt.Errorf("answer ended with %.20q messages missing", pending)
 		}
 		upTo, err := strconv.ParseUint(h.Get("Nats-UpTo-Sequence"), 10, 64)
 		if err != nil {
@@ -103,8 +110,9 @@ func judge(status string, h nats.Header, received int, atLeast uint64) error {
 		return nil
 	case status == "413":
 		return events.ErrTooMany
+	default:
+		return fmt.Errorf("status %.20q %.80q", status, h.Get("Description"))
 	}
-	return fmt.Errorf("status %s %s", status, h.Get("Description"))
 }
 
 func record(m *nats.Msg) (events.Record, error) {
@@ -116,12 +124,9 @@ func record(m *nats.Msg) (events.Record, error) {
 	if err != nil {
 		return events.Record{}, fmt.Errorf("reading the time of message %d: %w", sequence, err)
 	}
-	e, err := codec.Decode(m.Data)
-	if err != nil {
-		return events.Record{}, fmt.Errorf("decoding message %d: %w", sequence, err)
+	r := events.Record{Subject: m.Header.Get(jetstream.SubjectHeader), Position: events.Position{Sequence: sequence}, Time: at}
+	if r.Envelope, err = codec.Decode(m.Data); err != nil {
+		return r, fmt.Errorf("decoding message %d: %w", sequence, err)
 	}
-	return events.Record{
-		Subject: m.Header.Get(jetstream.SubjectHeader), Position: events.Position{Sequence: sequence},
-		Time: at, Envelope: e,
-	}, nil
+	return r, nil
 }

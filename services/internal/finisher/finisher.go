@@ -1,16 +1,20 @@
-// Package finisher completes what a crash left half done. It follows AUDIT as one
-// durable consumer that all issuers of a realm share: every revocation announced
-// on the feed is recorded in the journal if it is not yet, and the history of a
-// session whose end AUDIT holds is compacted (ADR-0003).
+// Package finisher completes what a crash left half done. It follows two streams,
+// each as one durable consumer that all issuers of a realm share.
 //
-// It reads AUDIT because FEED forgets: issuers may be down for longer than an
-// entry lives.
+// Of AUDIT, every revocation announced on the feed is recorded in the journal if it
+// is not yet, and the history of a session whose end AUDIT holds is compacted
+// (ADR-0003). It reads AUDIT because FEED forgets: issuers may be down for longer
+// than an entry lives.
+//
+// Of JOURNAL, what a change of a user or a client entails is announced and recorded
+// (ADR-0015). It reads JOURNAL because AUDIT has no users: they come with their
+// password's hash.
 //
 // Invariants:
 //
 //   - An event is acknowledged only after its work is durable (INV-1, INV-5).
 //   - Work is idempotent; two issuers given the same event do it once.
-//   - What cannot be handled is parked: counted, logged, left in AUDIT, and it
+//   - What cannot be handled is parked: counted, logged, left where it is, and it
 //     does not hold up what comes after it.
 package finisher
 
@@ -18,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,7 +36,7 @@ import (
 )
 
 const (
-	// durable names the one consumer of all issuers of a realm.
+	// durable names the one consumer, on either stream, of all issuers of a realm.
 	durable = "FINISHER"
 	// settle is how old an announcement must be before anyone finishes it: by
 	// then the issuer that made it has recorded it, unless it died.
@@ -51,9 +56,11 @@ type Recorder interface {
 	Record(ctx context.Context, r events.Revocation) error
 	// Compact drops the history of a session that has ended.
 	Compact(ctx context.Context, s events.Session) error
+	// Complete announces and records what a change of a user or a client entails.
+	Complete(ctx context.Context, change events.Record) error
 }
 
-// Finisher follows AUDIT. Make one with [New] and let [Finisher.Run] run.
+// Finisher follows AUDIT and JOURNAL. Make one with [New] and let [Finisher.Run] run.
 type Finisher struct {
 	js       jetstream.JetStream
 	realm    subject.Realm
@@ -72,7 +79,7 @@ func New(conn *nats.Conn, realm subject.Realm, recorder Recorder, log *zap.Logge
 		js: js, realm: realm, recorder: recorder, log: log,
 		done: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "revocast_finisher_events_total",
-			Help: "Events of AUDIT by what became of them: finished, retried, parked (an operator must look).",
+			Help: "Events of AUDIT and JOURNAL by what became of them: finished, retried, parked (an operator must look).",
 		}, []string{"outcome"}),
 	}
 	if err := metrics.Register(f.done); err != nil {
@@ -81,32 +88,41 @@ func New(conn *nats.Conn, realm subject.Realm, recorder Recorder, log *zap.Logge
 	return f, nil
 }
 
-// Run follows AUDIT until ctx ends, through every outage of the broker.
+// Run follows both until ctx ends, through every outage of the broker.
 func (f *Finisher) Run(ctx context.Context) error {
+	audit := strings.TrimSuffix(f.realm.Audit(), ">")
+	var following sync.WaitGroup
+	following.Go(func() {
+		f.keepFollowing(ctx, f.realm.AuditStream(),
+			audit+"feed.token.*", audit+"feed.session.*", audit+"feed.subject.*",
+			audit+"feed.client.*", audit+"feed.key.*", audit+"feed.all.*", audit+"journal.session.*")
+	})
+	following.Go(func() { f.keepFollowing(ctx, f.realm.JournalStream(), f.realm.Users(), f.realm.Clients()) })
+	following.Wait()
+	return nil
+}
+
+func (f *Finisher) keepFollowing(ctx context.Context, stream string, subjects ...string) {
 	for {
-		err := f.follow(ctx)
+		err := f.follow(ctx, stream, subjects)
 		if !waitUntil(ctx, time.Now().Add(time.Second)) {
-			return nil
+			return
 		}
-		f.log.Warn("finisher: following AUDIT again", zap.Error(err))
+		f.log.Warn("finisher: following again", zap.Error(err))
 	}
 }
 
-func (f *Finisher) follow(ctx context.Context) error {
-	audit := strings.TrimSuffix(f.realm.Audit(), ">")
-	consumer, err := f.js.CreateOrUpdateConsumer(ctx, f.realm.AuditStream(), jetstream.ConsumerConfig{
+func (f *Finisher) follow(ctx context.Context, stream string, subjects []string) error {
+	consumer, err := f.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		Durable: durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1000,
-		FilterSubjects: []string{
-			audit + "feed.token.*", audit + "feed.session.*", audit + "feed.subject.*",
-			audit + "feed.client.*", audit + "feed.key.*", audit + "feed.all.*", audit + "journal.session.*",
-		},
+		FilterSubjects: subjects,
 	})
 	if err != nil {
-		return fmt.Errorf("creating consumer %s: %w", durable, err)
+		return fmt.Errorf("creating consumer %s of %s: %w", durable, stream, err)
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(100))
 	if err != nil {
-		return fmt.Errorf("following AUDIT: %w", err)
+		return fmt.Errorf("following %s: %w", stream, err)
 	}
 	defer messages.Stop()
 	stop := context.AfterFunc(ctx, messages.Stop)
@@ -114,7 +130,7 @@ func (f *Finisher) follow(ctx context.Context) error {
 	for {
 		m, err := messages.Next()
 		if err != nil {
-			return fmt.Errorf("following AUDIT: %w", err)
+			return fmt.Errorf("following %s: %w", stream, err)
 		}
 		f.handle(ctx, m)
 	}
@@ -133,10 +149,17 @@ func (f *Finisher) handle(ctx context.Context, m jetstream.Msg) {
 		f.park(m, meta, err)
 		return
 	}
+	r := events.Record{
+		Subject: m.Subject(), Position: events.Position{Sequence: meta.Sequence.Stream}, Time: meta.Timestamp, Envelope: e,
+	}
+	if nothingFollows(r) {
+		_ = m.Ack()
+		return
+	}
 	if !waitUntil(ctx, meta.Timestamp.Add(settle)) {
 		return
 	}
-	if err := f.finish(ctx, e, m.Headers()); err != nil {
+	if err := f.finish(ctx, r, m.Headers()); err != nil {
 		if meta.NumDelivered >= parkAfter {
 			f.park(m, meta, err)
 			return
@@ -150,8 +173,20 @@ func (f *Finisher) handle(ctx context.Context, m jetstream.Msg) {
 	_ = m.Ack()
 }
 
-func (f *Finisher) finish(ctx context.Context, e events.Envelope, h nats.Header) error {
-	switch v := e.Event.(type) {
+// nothingFollows tells most changes of users from those that entail something.
+func nothingFollows(r events.Record) bool {
+	switch r.Envelope.Event.(type) { //nolint:gochecksumtype // finish names the others
+	case events.UserRegistered, events.PasswordChanged, events.UserUpdated, events.ClientUpdated:
+		_, follows := events.Entailed(r)
+		return !follows
+	}
+	return false
+}
+
+func (f *Finisher) finish(ctx context.Context, r events.Record, h nats.Header) error {
+	switch v := r.Envelope.Event.(type) {
+	case events.PasswordChanged, events.UserUpdated, events.ClientUpdated:
+		return f.recorder.Complete(ctx, r)
 	case events.Revoked:
 		return f.recorder.Record(ctx, v.Revocation)
 	case events.SessionRevoked:
@@ -162,9 +197,8 @@ func (f *Finisher) finish(ctx context.Context, e events.Envelope, h nats.Header)
 	case events.Unknown:
 		return fmt.Errorf("event kind %d: written by a newer version", v.Number)
 	case events.SessionStarted, events.SessionRefreshed, events.CutsRecorded, events.Lifted, events.UserRegistered,
-		events.PasswordChanged, events.KeyAdded, events.KeyRetired, events.UserUpdated, events.ClientUpdated,
-		events.OperatorAdded, events.OperatorRemoved, events.SecretSealed, events.LifetimesDeclared, events.SessionReplayed,
-		events.Noted, events.Heartbeat, events.BarrierPassed:
+		events.KeyAdded, events.KeyRetired, events.OperatorAdded, events.OperatorRemoved, events.SecretSealed,
+		events.LifetimesDeclared, events.SessionReplayed, events.Noted, events.Heartbeat, events.BarrierPassed:
 	}
 	return nil
 }
@@ -172,7 +206,7 @@ func (f *Finisher) finish(ctx context.Context, e events.Envelope, h nats.Header)
 // park gives up on one event, loudly.
 func (f *Finisher) park(m jetstream.Msg, meta *jetstream.MsgMetadata, reason error) {
 	f.done.WithLabelValues("parked").Inc()
-	f.log.Error("finisher: parked; the event stays in AUDIT",
+	f.log.Error("finisher: parked; the event stays where it is",
 		zap.String("stream", meta.Stream), zap.Uint64("sequence", meta.Sequence.Stream), zap.Error(reason))
 	_ = m.TermWithReason("parked")
 }

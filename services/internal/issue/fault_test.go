@@ -24,15 +24,24 @@ type faulty struct {
 	*eventstore.Journal
 	*eventstore.Feed
 
+	// refuses may keep an append from happening.
+	refuses func(a events.Append) error
 	// appended is called when an append has succeeded.
 	appended func(a events.Append)
 	// loads may answer a load before the journal does.
 	loads func(atLeast events.Position) bool
+	// answers may give a load something else than the journal does.
+	answers func(atLeast events.Position) []events.Record
 	// publishes may refuse an announcement.
 	publishes func() error
 }
 
 func (f *faulty) Append(ctx context.Context, a events.Append) (events.Position, error) {
+	if f.refuses != nil {
+		if err := f.refuses(a); err != nil {
+			return events.Position{}, err
+		}
+	}
 	p, err := f.Journal.Append(ctx, a)
 	if err == nil && f.appended != nil {
 		f.appended(a)
@@ -43,6 +52,11 @@ func (f *faulty) Append(ctx context.Context, a events.Append) (events.Position, 
 func (f *faulty) Load(ctx context.Context, atLeast events.Position, subjects ...string) ([]events.Record, error) {
 	if f.loads != nil && f.loads(atLeast) {
 		return nil, nil
+	}
+	if f.answers != nil {
+		if records := f.answers(atLeast); records != nil {
+			return records, nil
+		}
 	}
 	return f.Journal.Load(ctx, atLeast, subjects...)
 }
@@ -67,8 +81,8 @@ func (r *realm) faultyIssuer(t *testing.T) (*issue.Service, *faulty) {
 		t.Fatal(err)
 	}
 	f := &faulty{Journal: journal, Feed: feed}
-	return issue.New(issue.Config{Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: 5 * time.Minute},
-		issue.Deps{Journal: f, Feed: f, Passwords: hasher(t), Keys: keys, Keyer: keys.Keyer()}), f
+	return issue.New(issue.Config{Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: func() time.Duration { return 5 * time.Minute }},
+		issue.Deps{Journal: f, Feed: f, Passwords: hasher(t), Keys: keys, Keyer: keys.Keyer(), Root: keys, Announced: feed, Survey: journal}), f
 }
 
 func (r *realm) keyer(t *testing.T) func(events.Kind, string) events.SubjectKey {

@@ -75,13 +75,14 @@ func (r *realm) issuer(t *testing.T) *issue.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return issue.New(issue.Config{Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: 5 * time.Minute},
-		issue.Deps{Journal: journal, Feed: feed, Notes: notes, Passwords: hasher(t), Keys: keys, Keyer: keys.Keyer()})
+	return issue.New(issue.Config{Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: func() time.Duration { return 5 * time.Minute }},
+		issue.Deps{Journal: journal, Feed: feed, Notes: notes, Passwords: hasher(t), Keys: keys, Keyer: keys.Keyer(), Root: keys, Announced: feed, Survey: journal})
 }
 
 func policy() session.Policy {
 	return session.Policy{
 		AccessTTL: 5 * time.Minute, Grace: 10 * time.Second, IdleLimit: 720 * time.Hour, OnReplay: session.ReplaySuccessor,
+		RolesClaim: "roles",
 	}
 }
 

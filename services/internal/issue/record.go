@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/services/internal/session"
 )
@@ -18,12 +16,13 @@ import (
 //
 // A revocation recorded late is announced again from this moment, since tokens
 // may have been minted from what it ends until now; and before it is recorded, so
-// that whoever tries again after a failure announces it too.
+// that whoever tries again after a failure announces it too. What has been lifted is
+// neither announced nor recorded.
 func (s *Service) Record(ctx context.Context, n events.Revocation) error {
 	if n.Issuer != s.cfg.Issuer {
 		return nil // another issuer's sessions are not in this journal
 	}
-	if err := s.recordLate(ctx, n); err != nil {
+	if err := s.recordLate(ctx, n); err != nil && !errors.Is(err, ErrLifted) {
 		return fmt.Errorf("recording revocation %s: %w", n.ID, err)
 	}
 	return nil
@@ -42,44 +41,66 @@ func (s *Service) recordLate(ctx context.Context, n events.Revocation) error {
 	if err != nil {
 		return err
 	}
-	if standing, _ := standingOf(records, subject); session.Covered(standing, n) {
-		return nil
-	}
-	if n.Kind.Wide() && n.Kind != events.KindKey {
-		n.Until = s.until(now, n.Until)
-		// An operator's entry has no cut, and denies all until it expires. What it
-		// ends is what had begun by the time it is recorded.
-		if n.Cut.IsZero() {
-			if n.Cut, err = s.barrier(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	if _, err := s.deny(ctx, n, now); err != nil {
+	v := view{subject: subject}
+	if err := v.fold(records, ""); err != nil {
 		return err
 	}
-	return s.recordCut(ctx, n)
+	c := command{Revocation: n, began: now}
+	switch {
+	case n.Kind.Wide() && n.Kind != events.KindKey && n.Cut.IsZero():
+		return s.refine(ctx, c, v.standing)
+	case session.Covered(v.standing, n, now):
+		return nil
+	case !s.measured(n):
+		c.expires = n.Until.Add(-events.MaxLeeway - events.MaxSkew) // who announced it knew
+	}
+	_, err = s.carryOut(ctx, c)
+	return err
+}
+
+// refine gives a wide revocation a cut. An operator's entry has none, and denies all
+// until it expires, those too who log in again. What it ends is what had begun by the
+// time it is recorded: that is announced under an id of its own and recorded in the
+// place of the operator's, which is then lifted.
+func (s *Service) refine(ctx context.Context, c command, standing events.CutsRecorded) error {
+	whole := c.Revocation
+	if !session.Lifted(standing, whole.ID) {
+		barrier, err := s.barrier(ctx)
+		if err != nil {
+			return err
+		}
+		c.ID, c.inPlaceOf = s.refinedID(whole.ID), whole.ID
+		c.Cut, c.CutTime = barrier, c.began
+		if _, err := s.carryOut(ctx, c); err != nil {
+			return err
+		}
+		failpoint("recorded")
+	}
+	return s.announceLift(ctx, whole, c.began)
+}
+
+// refinedID is the id under which an operator's revocation has a cut, the same
+// whoever gives it one.
+func (s *Service) refinedID(id events.RevocationID) events.RevocationID {
+	return s.derivedID("refined:" + string(id))
 }
 
 func (s *Service) recordLateEnd(ctx context.Context, n events.Revocation) error {
-	sid := events.SessionID(n.Target)
-	if id, err := uuid.Parse(n.Target); err != nil || id.String() != n.Target {
-		return nil //nolint:nilerr // no session of ours is called that
-	}
-	state, err := s.load(ctx, events.Position{}, []string{s.cfg.Realm.SessionByID(sid)})
-	if err == nil && !state.Exists() {
-		state, _, err = s.loadBehindBarrier(ctx, []string{s.cfg.Realm.SessionByID(sid)})
-	}
+	state, err := s.sessionByID(ctx, n.Target)
 	if err != nil || !state.Exists() || state.Session.Ended != nil {
 		return err
 	}
-	now := s.now()
-	n.Until = s.until(now, state.Session.AccessExpires)
-	if _, err := s.deny(ctx, n, now); err != nil {
+	lifted := s.cfg.Realm.Cut(n.Kind, s.keyer.Key(n.Kind, n.Issuer, n.Target))
+	records, _, err := s.recordsBehindBarrier(ctx, lifted)
+	if err != nil {
 		return err
 	}
-	own := s.cfg.Realm.Session(s.subjectKey(state.Session.Subject), sid)
-	return s.recordEnd(ctx, own, state, events.Ending{RevocationID: n.ID, Reason: n.Reason, By: n.By, At: now})
+	v := view{subject: lifted}
+	if err := v.fold(records, ""); err != nil || session.Lifted(v.standing, n.ID) {
+		return err
+	}
+	_, err = s.endAs(ctx, s.cfg.Realm.Session(s.subjectKey(state.Session.Subject), state.Session.ID), state, n)
+	return err
 }
 
 // compactedTTL is how long an ended session stays known after its history is
@@ -108,4 +129,14 @@ func (s *Service) Compact(ctx context.Context, n events.Session) error {
 		return nil
 	}
 	return err
+}
+
+// recordsBehindBarrier loads as far as a barrier that it appends.
+func (s *Service) recordsBehindBarrier(ctx context.Context, subject string) ([]events.Record, events.Position, error) {
+	barrier, err := s.barrier(ctx)
+	if err != nil {
+		return nil, barrier, err
+	}
+	records, err := s.journal.Load(ctx, barrier, subject, s.cfg.Realm.Barrier())
+	return records, barrier, err
 }

@@ -6,12 +6,42 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/services/internal/session"
 )
 
+// Refusals of revocations and lifts. They match with errors.Is.
+var (
+	// ErrExpiry: the expiry asked for comes before that of a token which the
+	// revocation denies, or has passed.
+	ErrExpiry = errors.New("a revocation would end before what it denies")
+	// ErrLifted: a revocation of this id was made and has been lifted.
+	ErrLifted = errors.New("revocation was lifted")
+	// ErrNoRevocation: no revocation of this id stands.
+	ErrNoRevocation = errors.New("no such revocation")
+	// ErrEnded: what the revocation has ended cannot be brought back.
+	ErrEnded = errors.New("what it ended stays ended")
+)
+
+const (
+	// keyRevocation is how long a key stays revoked, and how long anything can be:
+	// longer than anybody trusts a key.
+	keyRevocation = 50 * 365 * 24 * time.Hour
+	// appendWithin is how long an append or an announcement is tried.
+	appendWithin = 8 * time.Second
+	// underWay covers what is minted after a revocation was begun and before it is
+	// recorded: by then it has been announced and appended.
+	underWay = 2 * appendWithin
+)
+
 // Revocation asks that something be denied.
 type Revocation struct {
+	// ID is for a caller who may have to ask again: a UUID not of version 7, which
+	// Revocast itself draws. What stands under it already is not revoked anew. Empty
+	// for a revocation that is in any case a new one.
+	ID     events.RevocationID
 	Kind   events.Kind
 	Target string
 	// Issuer is whose tokens are meant; empty for this issuer's own. What belongs
@@ -25,155 +55,218 @@ type Revocation struct {
 	// Expires is the `exp` of the one token revoked, where it is at hand; zero
 	// where it is not known.
 	Expires time.Time
+	// Until is how long it is to be remembered at least. It can make that longer than
+	// it must be and never shorter ([ErrExpiry]), but for other issuers' tokens, of
+	// which the caller knows more. Zero leaves it to the issuer.
+	Until time.Time
 }
 
 // Revoked is a revocation that is durable.
 type Revoked struct {
 	Revocation events.Revocation
 	// FeedSequence is where it stands on the feed: a sidecar that has applied it
-	// enforces it.
+	// enforces it. Zero for one that stood already.
 	FeedSequence uint64
 }
 
+// command is one revocation on its way to the feed and into the journal.
+type command struct {
+	events.Revocation
+	began time.Time
+	// expires is the latest expiry of what it denies, where the caller knows.
+	expires time.Time
+	// asked is how long it is to last at least; zero for no longer than it must.
+	asked time.Time
+	// alike: one that stands already and denies the same will do.
+	alike bool
+	// inPlaceOf is a revocation that this one replaces; empty for none.
+	inPlaceOf events.RevocationID
+}
+
 // Revoke denies first, then records, and returns when both are durable. What is
-// revoked already stays so and is answered alike.
+// revoked already stays so and is answered alike. Refusals match [ErrExpiry] and
+// [ErrLifted].
 func (s *Service) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
-	if r.Issuer == "" {
-		r.Issuer = s.cfg.Issuer
-	}
-	own := r.Issuer == s.cfg.Issuer
-	if own && r.Kind == events.KindSession {
-		return s.revokeSession(ctx, r)
-	}
-	if own && r.Kind == events.KindToken {
-		if standing, ok, err := s.standingToken(ctx, r.Target); ok || err != nil {
-			return Revoked{Revocation: standing}, err
-		}
-	}
-	now := s.now()
-	n := events.Revocation{
-		ID: events.RevocationID(newID()), Kind: r.Kind, Issuer: r.Issuer, Target: r.Target, Scope: r.Scope,
-		Except: r.Except, Reason: r.Reason, By: r.By, Until: s.until(now, time.Time{}),
-	}
-	if r.Kind == events.KindToken && !r.Expires.IsZero() {
-		n.Until = r.Expires.Add(events.MaxLeeway + events.MaxSkew)
-	}
-	if r.Kind == events.KindKey {
-		n.Until = now.Add(keyRevocation) // a stolen key signs any time, place and expiry
-	} else if r.Kind.Wide() {
-		n.CutTime = now
-		if own {
-			cut, err := s.barrier(ctx)
-			if err != nil {
+	return s.revokeBehind(ctx, r, events.Position{})
+}
+
+// revokeBehind is Revoke behind a barrier that the command has appended already, if
+// it has: what a wide revocation cuts began before it.
+func (s *Service) revokeBehind(ctx context.Context, r Revocation, barrier events.Position) (Revoked, error) {
+	c := s.command(r)
+	switch {
+	case c.Issuer != s.cfg.Issuer:
+		return s.revokeForeign(ctx, c)
+	case c.Kind == events.KindSession:
+		return s.revokeSession(ctx, c)
+	case c.Kind.Wide() && c.Kind != events.KindKey:
+		if barrier.IsZero() {
+			var err error
+			if barrier, err = s.barrier(ctx); err != nil {
 				return Revoked{}, err
 			}
-			n.Cut = cut
 		}
+		c.Cut = barrier
 	}
-	if !own {
-		sequence, err := s.deny(ctx, n, now)
-		return Revoked{Revocation: n, FeedSequence: sequence}, err
-	}
-	return s.denyThenRecord(ctx, n, now)
+	return s.carryOut(ctx, c)
 }
 
-func (s *Service) denyThenRecord(ctx context.Context, n events.Revocation, now time.Time) (Revoked, error) {
-	sequence, err := s.deny(ctx, n, now)
-	if err != nil {
+// command fills in what does not depend on the journal.
+func (s *Service) command(r Revocation) command {
+	c := command{began: s.now(), expires: r.Expires, asked: r.Until, alike: true, Revocation: events.Revocation{
+		ID: r.ID, Kind: r.Kind, Issuer: r.Issuer, Target: r.Target, Scope: r.Scope, Except: r.Except,
+		Reason: r.Reason, By: r.By,
+	}}
+	if c.ID == "" {
+		c.ID = events.RevocationID(newID())
+	}
+	if c.Issuer == "" {
+		c.Issuer = s.cfg.Issuer
+	}
+	if c.Kind.Wide() && c.Kind != events.KindKey {
+		c.CutTime = c.began
+	}
+	return c
+}
+
+// revokeForeign denies what another issuer made. There is nothing to record, but that
+// it was done, for a caller who may ask again.
+func (s *Service) revokeForeign(ctx context.Context, c command) (_ Revoked, err error) {
+	if c.Until, err = s.foreignUntil(c); err != nil {
 		return Revoked{}, err
 	}
-	failpoint("denied")
-	if err := s.recordCut(ctx, n); err != nil {
-		return Revoked{}, err
+	if session.Named(c.ID) {
+		return s.carryOut(ctx, c)
 	}
-	return Revoked{Revocation: n, FeedSequence: sequence}, nil
+	sequence, err := s.deny(ctx, c.Revocation, c.began)
+	return Revoked{Revocation: c.Revocation, FeedSequence: sequence}, err
 }
 
-// keyRevocation is how long a key stays revoked: longer than anybody trusts it.
-const keyRevocation = 50 * 365 * 24 * time.Hour
-
-// standingToken finds a token's revocation that the journal knows already. It was
-// announced before it was recorded, so saying it again would only cost the fleet.
-func (s *Service) standingToken(ctx context.Context, jti string) (events.Revocation, bool, error) {
-	subject := s.cfg.Realm.Cut(events.KindToken, s.keyer.Key(events.KindToken, s.cfg.Issuer, jti))
-	records, err := s.journal.Load(ctx, events.Position{}, subject)
-	if err != nil {
-		return events.Revocation{}, false, err
+// foreignUntil is how long a revocation of what another issuer made lasts. How long its
+// tokens live, only the caller can know; without a word, the realm's bound counts.
+func (s *Service) foreignUntil(c command) (time.Time, error) {
+	switch {
+	case !c.asked.IsZero() && !c.asked.After(c.began):
+		return time.Time{}, ErrExpiry
+	case !c.asked.IsZero():
+		return c.asked, nil
+	case c.Kind == events.KindKey:
+		return c.began.Add(keyRevocation), nil
 	}
-	for _, n := range session.Fold(records).Cuts {
-		if n.Kind == events.KindToken && n.Target == jti && s.now().Before(n.Until) {
-			return n, true, nil
-		}
-	}
-	return events.Revocation{}, false, nil
+	return untilAfter(later(c.expires, c.began.Add(s.cfg.ForeignLifetime))), nil
 }
 
-// until is when no verifier accepts any more what a revocation at now denies:
-// the latest known expiry, or what a mint under way could still get, with the
-// protocol's leeway and skew.
+// untilAfter is when no verifier accepts any more what expires at last, by whatever
+// leeway and clock the protocol allows.
+func untilAfter(last time.Time) time.Time { return last.Add(events.MaxLeeway + events.MaxSkew) }
+
+// until is the same for what expires at the given time or could still be minted in a
+// command under way, as far as is known without asking.
 func (s *Service) until(now, expires time.Time) time.Time {
-	last := now.Add(s.cfg.MaxAccessTTL + underWay)
-	if expires.After(last) {
-		last = expires
-	}
-	return last.Add(events.MaxLeeway + events.MaxSkew)
+	last := later(expires, now.Add(s.cfg.MaxAccessTTL()+underWay+events.MaxSkew))
+	known := lastExpiry(s.lifetimes.known.Load().entries(), time.Time{}, now.Add(underWay+events.MaxSkew))
+	return untilAfter(later(last, known))
 }
 
-// deny announces n: from here on every sidecar rejects it.
+// deny announces n: from here on every sidecar rejects it. The feed keeps it a little
+// longer than its word, since each server expires by its own clock.
 func (s *Service) deny(ctx context.Context, n events.Revocation, now time.Time) (uint64, error) {
 	e := envelope(now, events.Revoked{Revocation: n})
-	return s.feed.Publish(ctx, s.cfg.Realm.FeedEntry(n.Kind, n.Issuer, n.Target), e, n.Until.Sub(now))
+	return s.feed.Publish(ctx, s.cfg.Realm.FeedEntry(n.Kind, n.Issuer, n.Target), e, n.Until.Sub(now)+2*events.MaxSkew)
 }
 
 // revokeSession ends one session, ours whoever it belongs to. A session that the
 // journal does not know is denied all the same: it may have just expired there,
 // with its last access token still alive.
-func (s *Service) revokeSession(ctx context.Context, r Revocation) (Revoked, error) {
-	own := s.cfg.Realm.SessionByID(events.SessionID(r.Target))
-	state, _, err := s.loadBehindBarrier(ctx, []string{own})
-	if err != nil {
+func (s *Service) revokeSession(ctx context.Context, c command) (Revoked, error) {
+	state, err := s.sessionByID(ctx, c.Target)
+	switch {
+	case err != nil:
+		return Revoked{}, err
+	case state.Exists():
+		if c.Until, err = s.sessionLasts(c, state); err != nil {
+			return Revoked{}, err
+		}
+		return s.endAs(ctx, s.cfg.Realm.Session(s.subjectKey(state.Session.Subject), state.Session.ID), state, c.Revocation)
+	case session.Named(c.ID):
+		return s.carryOut(ctx, c)
+	}
+	if c.Until, err = s.lasts(ctx, c, view{}, c.began); err != nil {
 		return Revoked{}, err
 	}
-	if !state.Exists() {
-		now := s.now()
-		n := events.Revocation{
-			ID: events.RevocationID(newID()), Kind: r.Kind, Issuer: s.cfg.Issuer, Target: r.Target,
-			Reason: r.Reason, By: r.By, Until: s.until(now, time.Time{}),
-		}
-		sequence, err := s.deny(ctx, n, now)
-		return Revoked{Revocation: n, FeedSequence: sequence}, err
+	sequence, err := s.deny(ctx, c.Revocation, c.began)
+	return Revoked{Revocation: c.Revocation, FeedSequence: sequence}, err
+}
+
+// sessionLasts is how long the revocation of a session that exists lasts.
+func (s *Service) sessionLasts(c command, state session.State) (time.Time, error) {
+	must := s.until(c.began, state.Session.AccessExpires)
+	if !c.asked.IsZero() && c.asked.Before(must) {
+		return must, ErrExpiry
 	}
-	own = s.cfg.Realm.Session(s.subjectKey(state.Session.Subject), state.Session.ID)
-	return s.end(ctx, own, state, r.Reason, r.By)
+	return later(must, c.asked), nil
+}
+
+// sessionByID loads a session whose subject is not known. What a replica knows of it
+// will do: whoever changes it proves by that that nothing has come since.
+func (s *Service) sessionByID(ctx context.Context, id string) (session.State, error) {
+	if !isID(id) {
+		return session.State{}, nil // no session of ours is called that
+	}
+	own := []string{s.cfg.Realm.SessionByID(events.SessionID(id))}
+	state, err := s.load(ctx, events.Position{}, own)
+	if err == nil && !state.Exists() {
+		state, _, err = s.loadBehindBarrier(ctx, own)
+	}
+	return state, err
+}
+
+// isID tells ids of ours from what else may stand in a revocation.
+func isID(s string) bool {
+	id, err := uuid.Parse(s)
+	return err == nil && id.String() == s
 }
 
 // end denies a session that exists and then records its end.
 func (s *Service) end(ctx context.Context, own string, state session.State, reason events.Reason, by events.Initiator) (Revoked, error) {
-	now := s.now()
-	n := events.Revocation{
-		ID: events.RevocationID(newID()), Kind: events.KindSession, Issuer: state.Session.Issuer,
-		Target: string(state.Session.ID), Reason: reason, By: by, Until: s.until(now, state.Session.AccessExpires),
-	}
+	return s.endAs(ctx, own, state, events.Revocation{ID: events.RevocationID(newID()), Reason: reason, By: by})
+}
+
+// endAs is end under n's id, to last until n's Until at least.
+func (s *Service) endAs(ctx context.Context, own string, state session.State, n events.Revocation) (Revoked, error) {
+	n.Kind, n.Issuer, n.Target = events.KindSession, state.Session.Issuer, string(state.Session.ID)
 	if ended := state.Session.Ended; ended != nil {
 		n.ID, n.Reason, n.By = ended.RevocationID, ended.Reason, ended.By
+		n.Until = s.until(s.now(), state.Session.AccessExpires)
 		return Revoked{Revocation: n}, nil // denied before it was recorded
 	}
-	sequence, err := s.deny(ctx, n, now)
-	if err != nil {
-		return Revoked{}, err
-	}
-	failpoint("denied")
-	if err := s.recordEnd(ctx, own, state, events.Ending{RevocationID: n.ID, Reason: reason, By: by, At: now}); err != nil {
-		return Revoked{}, err
-	}
-	return Revoked{Revocation: n, FeedSequence: sequence}, nil
+	done := Revoked{}
+	ending := events.Ending{RevocationID: n.ID, Reason: n.Reason, By: n.By, At: s.now()}
+	err := s.appendEnd(ctx, own, state, ending, func(state session.State) (err error) {
+		now := s.now()
+		if done.FeedSequence > 0 && !n.Until.Before(s.until(now.Add(appendWithin-underWay), state.Session.AccessExpires)) {
+			return nil
+		}
+		n.Until = later(n.Until, s.until(now, state.Session.AccessExpires))
+		if done.FeedSequence, err = s.deny(ctx, n, now); err == nil {
+			failpoint("denied")
+		}
+		return err
+	})
+	done.Revocation = n
+	return done, err
 }
 
 // recordEnd appends a session's end, whatever else happens to it meanwhile.
 func (s *Service) recordEnd(ctx context.Context, own string, state session.State, ending events.Ending) error {
+	return s.appendEnd(ctx, own, state, ending, func(session.State) error { return nil })
+}
+
+// appendEnd is recordEnd with what must be done before each append, for the state that
+// it comes after.
+func (s *Service) appendEnd(ctx context.Context, own string, state session.State, ending events.Ending, before func(session.State) error) error {
 	for range maxAttempts {
-		now := s.now()
-		event, refusal := session.Decide(state, session.Revoke{Ending: ending}, now)
+		event, refusal := session.Decide(state, session.Revoke{Ending: ending}, s.now())
 		switch {
 		case errors.Is(refusal, session.ErrOver), errors.Is(refusal, session.ErrNotFound):
 			return nil
@@ -182,6 +275,10 @@ func (s *Service) recordEnd(ctx context.Context, own string, state session.State
 			if !ok {
 				return fmt.Errorf("ending a session: decided %T", event)
 			}
+			if err := before(state); err != nil {
+				return err
+			}
+			now := s.now()
 			_, err := s.journal.Append(ctx, events.Append{
 				Subject: own, Envelope: envelope(now, revoked), After: state.Position.Sequence,
 				TTL: session.Keep(revoked.Session.Deadline, now),
@@ -190,7 +287,7 @@ func (s *Service) recordEnd(ctx context.Context, own string, state session.State
 				return err
 			}
 		case !errors.Is(refusal, session.ErrBarrier):
-			return fmt.Errorf("ending a session: %w: %w", events.ErrUnavailable, refusal)
+			return fmt.Errorf("ending a session: %w", refusal)
 		}
 		var err error
 		if state, _, err = s.loadBehindBarrier(ctx, []string{own}); err != nil {
@@ -198,90 +295,4 @@ func (s *Service) recordEnd(ctx context.Context, own string, state session.State
 		}
 	}
 	return fmt.Errorf("ending a session: %w: %d conflicts", events.ErrUnavailable, maxAttempts)
-}
-
-// recordCut adds n to the standing revocations of its target.
-func (s *Service) recordCut(ctx context.Context, n events.Revocation) error {
-	key := s.keyer.Key(n.Kind, n.Issuer, n.Target)
-	subject := s.cfg.Realm.Cut(n.Kind, key)
-	for range maxAttempts {
-		records, barrier, err := s.recordsBehindBarrier(ctx, subject)
-		if err != nil {
-			return err
-		}
-		standing, after := standingOf(records, subject)
-		if session.Covered(standing, n) {
-			return nil
-		}
-		keep, spared, err := s.keepCut(ctx, n, key, barrier)
-		if err != nil {
-			return err
-		}
-		now := s.now()
-		next := session.AddCut(standing, after > 0, session.Cut{Revocation: n, Keep: keep, Spared: spared}, now)
-		_, err = s.journal.Append(ctx, events.Append{
-			Subject: subject, Envelope: envelope(now, next), After: after, TTL: session.Keep(next.Deadline, now),
-		})
-		if !errors.Is(err, events.ErrConflict) {
-			return err
-		}
-	}
-	return fmt.Errorf("recording revocation %s: %w: %d conflicts", n.ID, events.ErrUnavailable, maxAttempts)
-}
-
-func (s *Service) recordsBehindBarrier(ctx context.Context, subject string) ([]events.Record, events.Position, error) {
-	barrier, err := s.barrier(ctx)
-	if err != nil {
-		return nil, barrier, err
-	}
-	records, err := s.journal.Load(ctx, barrier, subject, s.cfg.Realm.Barrier())
-	return records, barrier, err
-}
-
-// standingOf finds the last record of subject among a load's.
-func standingOf(records []events.Record, subject string) (events.CutsRecorded, uint64) {
-	for _, r := range records {
-		if cuts, ok := r.Envelope.Event.(events.CutsRecorded); ok && r.Subject == subject {
-			return cuts, r.Position.Sequence
-		}
-	}
-	return events.CutsRecorded{}, 0
-}
-
-// keepCut says how long the journal must remember n: a cut of sessions longer
-// than every session that existed when it was made, anything else as long as the
-// tokens it denies. Zero is for ever. It also finds where the excepted session began.
-func (s *Service) keepCut(ctx context.Context, n events.Revocation, key events.SubjectKey, barrier events.Position) (keep time.Time, spared events.Position, err error) {
-	if n.Kind == events.KindToken || n.Kind == events.KindKey || n.Scope == events.ScopeAccessTokens {
-		return n.Until, spared, nil
-	}
-	if n.Kind != events.KindSubject {
-		return keep, spared, nil // whose sessions are too many to ask
-	}
-	records, err := s.journal.Load(ctx, barrier, s.cfg.Realm.Sessions(key), s.cfg.Realm.Barrier())
-	if errors.Is(err, events.ErrTooMany) {
-		return keep, spared, nil
-	}
-	if err != nil {
-		return keep, spared, err
-	}
-	keep = n.Until
-	endless := false
-	for _, r := range records {
-		state := session.Apply(session.State{}, r)
-		if !state.Exists() {
-			continue
-		}
-		if state.Session.ID == n.Except {
-			spared = state.Session.Began
-		}
-		endless = endless || state.Session.Deadline.IsZero()
-		if state.Session.Deadline.After(keep) {
-			keep = state.Session.Deadline
-		}
-	}
-	if endless {
-		return time.Time{}, spared, nil
-	}
-	return keep.Add(time.Minute), spared, nil
 }

@@ -1,6 +1,7 @@
 package issue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,9 +38,6 @@ var (
 const (
 	// mintWithin is how old the read before a mint may be.
 	mintWithin = 2 * time.Second
-	// underWay covers a mint that began before a revocation and ends after it:
-	// the longest an append is retried, and mintWithin.
-	underWay = 10 * time.Second
 	// maxAttempts bounds how often a conflict is decided anew.
 	maxAttempts = 32
 	// barrierTTL is how long a barrier's record stays readable.
@@ -63,10 +61,11 @@ type Notes interface {
 }
 
 // Passwords hashes and verifies. Verifying against an empty hash takes the same
-// time and fails.
+// time and fails. Outdated says that Hash would now make a hash otherwise.
 type Passwords interface {
 	Hash(ctx context.Context, password string) (string, error)
 	Verify(ctx context.Context, hash, password string) (bool, error)
+	Outdated(hash string) bool
 }
 
 // Keys signs access tokens, checks them, and knows the refresh tokens' MAC keys.
@@ -81,13 +80,16 @@ type Keys interface {
 type Config struct {
 	Realm  subject.Realm
 	Issuer events.Issuer
-	// MaxAccessTTL is the longest lifetime any client's access tokens have: how
-	// long a revocation of unknown extent must be remembered.
-	MaxAccessTTL time.Duration
+	// MaxAccessTTL gives the longest lifetime that any client's access tokens have by
+	// the present configuration.
+	MaxAccessTTL func() time.Duration
+	// ForeignLifetime is for how long another issuer's tokens are revoked where nobody
+	// says how long they live; 24 hours if zero.
+	ForeignLifetime time.Duration
 }
 
-// Service carries out the use cases. It holds no state but its dependencies and
-// is safe for concurrent use.
+// Service carries out the use cases. It holds no state but its dependencies and what
+// it has read of the ledger of lifetimes, and is safe for concurrent use.
 type Service struct {
 	cfg       Config
 	journal   Journal
@@ -96,19 +98,35 @@ type Service struct {
 	keys      Keys
 	keyer     subject.Keyer
 	notes     Notes
+	noter     Noter
+	risk      Risk
+	root      Root
+	entries   Announced
+	survey    Survey
 	now       func() time.Time
+	lifetimes lifetimes
+	turns     turns
 }
 
-// Deps are what a Service works with; all are required but Now.
+// Deps are what a Service works with; all are required but Now, Noter and Risk.
 type Deps struct {
 	Journal Journal
 	Feed    Feed
 	Notes   Notes
+	// Noter takes notes of refusals and the like; nobody does if nil.
+	Noter Noter
+	// Risk has a say about every refresh; nil for none.
+	Risk Risk
 	// Now is this issuer's clock, [time.Now] if nil.
 	Now       func() time.Time
 	Passwords Passwords
 	Keys      Keys
 	Keyer     subject.Keyer
+	// Root, Announced and Survey are needed where something is lifted, listed or
+	// estimated.
+	Root      Root
+	Announced Announced
+	Survey    Survey
 }
 
 // New puts a Service together.
@@ -116,9 +134,13 @@ func New(cfg Config, deps Deps) *Service {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if cfg.ForeignLifetime == 0 {
+		cfg.ForeignLifetime = 24 * time.Hour
+	}
 	return &Service{
 		cfg: cfg, journal: deps.Journal, feed: deps.Feed, notes: deps.Notes,
-		passwords: deps.Passwords, keys: deps.Keys, keyer: deps.Keyer, now: deps.Now,
+		passwords: deps.Passwords, keys: deps.Keys, keyer: deps.Keyer, noter: deps.Noter, risk: deps.Risk, now: deps.Now,
+		root: deps.Root, entries: deps.Announced, survey: deps.Survey,
 	}
 }
 
@@ -130,15 +152,19 @@ type Grant struct {
 	ExpiresIn    time.Duration
 	Scope        string
 	Session      events.SessionID
-	// Replayed says that this answer repeats an earlier one.
-	Replayed bool
+	// Replayed says that this answer repeats an earlier one; LostResponse, that
+	// nobody can have had that one.
+	Replayed     bool
+	LostResponse bool
+	// Kept says that the refresh token is still the one that was sent.
+	Kept bool
 }
 
 // places of one session and of all that may have ended it.
 func (s *Service) subjectsOf(own string, k events.SubjectKey, client events.ClientID) []string {
 	r := s.cfg.Realm
 	return []string{
-		own, r.User(k), r.Cut(events.KindSubject, k),
+		own, r.User(k), r.Cut(events.KindSubject, k), s.clientSubject(client),
 		r.Cut(events.KindClient, s.keyer.Key(events.KindClient, s.cfg.Issuer, string(client))),
 		r.Cut(events.KindAll, s.keyer.Key(events.KindAll, s.cfg.Issuer, "")),
 	}
@@ -148,13 +174,13 @@ func (s *Service) subjectKey(sub events.Subject) events.SubjectKey {
 	return s.keyer.Key(events.KindSubject, s.cfg.Issuer, string(sub))
 }
 
-// load folds what one replica, at least that far, knows.
+// load folds what one replica, at least as far as an append of this command, knows.
 func (s *Service) load(ctx context.Context, atLeast events.Position, subjects []string) (session.State, error) {
 	records, err := s.journal.Load(ctx, atLeast, subjects...)
 	if err != nil {
 		return session.State{}, err
 	}
-	return session.Fold(records), nil
+	return session.FoldBehind(atLeast, records), nil
 }
 
 // loadBehindBarrier appends a barrier and loads at least as far: what it gives
@@ -177,22 +203,30 @@ func (s *Service) barrier(ctx context.Context) (events.Position, error) {
 
 // mint signs what state says, at position minted. readAt is when the read behind
 // it began: a mint follows within two seconds or not at all.
-func (s *Service) mint(state session.State, minted events.Position, expires, readAt time.Time) (string, error) {
+func (s *Service) mint(state session.State, rolesClaim string, grade session.Grade, minted events.Position, readAt time.Time) (string, error) {
 	if age := s.now().Sub(readAt); age > mintWithin {
 		return "", fmt.Errorf("%w: the read before the mint is %s old", events.ErrUnavailable, age.Round(time.Millisecond))
+	}
+	if s.outlives(grade.Expires) {
+		return "", fmt.Errorf("%w: a token would outlive what is declared", events.ErrUnavailable)
 	}
 	n := state.Session
 	return s.keys.Sign(claims.Access{
 		Issuer: string(n.Issuer), Subject: string(n.Subject), Audience: n.Audience, ClientID: string(n.Client),
-		Expires: expires.Unix(), IssuedAt: n.MintedAt.Unix(), ID: newID(), Session: string(n.ID),
-		SessionAt: n.Began.String(), MintedAt: minted.String(), Scope: n.Scope, Roles: state.User.Roles,
-		AuthTime: n.AuthTime.Unix(), ACR: n.ACR, AMR: n.AMR,
+		Expires: grade.Expires.Unix(), IssuedAt: n.MintedAt.Unix(), ID: newID(), Session: string(n.ID),
+		SessionAt: n.Began.String(), MintedAt: minted.String(), Scope: grade.Scope, Roles: state.User.Roles, RolesClaim: rolesClaim,
+		AuthTime: n.AuthTime.Unix(), ACR: cmp.Or(grade.ACR, n.ACR), AMR: n.AMR,
 	})
 }
 
-// refreshToken derives the token of one generation, under the session's key.
-func (s *Service) refreshToken(n events.Session, generation uint64) (string, error) {
-	key, err := s.keys.RefreshKeyByID(n.KeyID)
+// refreshToken derives the token of one generation, under that generation's key.
+func (s *Service) refreshToken(state session.State, generation uint64) (string, error) {
+	n := state.Session
+	id, ok := state.KeyOf(generation)
+	if !ok {
+		id = n.KeyID
+	}
+	key, err := s.keys.RefreshKeyByID(id)
 	if err != nil {
 		return "", err
 	}

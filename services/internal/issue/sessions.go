@@ -20,6 +20,8 @@ type Caller struct {
 	Session events.SessionID
 	Client  events.ClientID
 	Claims  claims.Access
+
+	version uint64 // of the user, under which the session was found alive
 }
 
 // Authenticate checks an access token at the issuer's own endpoints: signature
@@ -28,6 +30,9 @@ type Caller struct {
 // Errors match [ErrToken] or mean "try again later".
 func (s *Service) Authenticate(ctx context.Context, token string, current bool) (Caller, error) {
 	c, kid, err := s.keys.Verify(token, s.now())
+	if errors.Is(err, events.ErrUnavailable) {
+		return Caller{}, err // its key may be one that another issuer has just made
+	}
 	if err != nil {
 		return Caller{}, fmt.Errorf("%w: %w", ErrToken, err)
 	}
@@ -61,33 +66,24 @@ func (s *Service) Authenticate(ctx context.Context, token string, current bool) 
 	}
 	return Caller{
 		Subject: events.Subject(c.Subject), Session: events.SessionID(c.Session),
-		Client: events.ClientID(c.ClientID), Claims: c,
+		Client: events.ClientID(c.ClientID), Claims: c, version: state.User.Version,
 	}, nil
 }
 
-// denied judges what ends a token but not its session.
+// denied judges a token by the revocations that the journal knows of, those that end
+// its session among them.
 func denied(state session.State, c claims.Access, kid events.KeyID) bool {
-	minted, err := events.ParsePosition(c.MintedAt)
-	for _, r := range state.Cuts {
-		switch r.Kind {
-		case events.KindToken:
-			if r.Target == c.ID {
-				return true
-			}
-		case events.KindKey:
-			if r.Target == string(kid) {
-				return true
-			}
-		case events.KindSubject, events.KindClient, events.KindAll:
-			after := err == nil && !r.Cut.IsZero() && minted.Shard == r.Cut.Shard && minted.Sequence > r.Cut.Sequence
-			spared := r.Except != "" && r.Except == state.Session.ID
-			if r.Scope == events.ScopeAccessTokens && !after && !spared {
-				return true
-			}
-		case events.KindSession, events.KindUnknown:
-		}
+	sessionAt, err1 := events.ParsePosition(c.SessionAt)
+	mintedAt, err2 := events.ParsePosition(c.MintedAt)
+	if err1 != nil || err2 != nil {
+		return true // a token of a session says both, or it is none of ours
 	}
-	return false
+	f := events.Facts{
+		Issuer: events.Issuer(c.Issuer), Token: events.TokenID(c.ID), Session: events.SessionID(c.Session),
+		Subject: events.Subject(c.Subject), Client: events.ClientID(c.ClientID), Key: kid,
+		SessionAt: sessionAt, MintedAt: mintedAt, AuthTime: c.AuthTime, IssuedAt: c.IssuedAt,
+	}
+	return slices.ContainsFunc(state.Cuts, func(r events.Revocation) bool { return r.Denies(&f) })
 }
 
 // Sessions lists the living sessions of a subject, oldest first.
@@ -178,7 +174,7 @@ func (s *Service) EndAll(ctx context.Context, c Caller, spareThis bool) error {
 	if spareThis {
 		r.Except, r.Reason = c.Session, events.ReasonLogoutOthers
 	}
-	_, err = s.Revoke(ctx, r)
+	_, err = s.revokeBehind(ctx, r, barrier)
 	return err
 }
 
@@ -191,6 +187,9 @@ func (s *Service) RevokeToken(ctx context.Context, token string, client events.C
 		return s.revokeRefreshToken(ctx, t, client, by)
 	}
 	c, _, err := s.keys.Verify(token, s.now())
+	if errors.Is(err, events.ErrUnavailable) {
+		return err
+	}
 	if err != nil {
 		return nil //nolint:nilerr // not a token that holds: nothing to revoke (section 2.2)
 	}

@@ -1,11 +1,11 @@
 package issue
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -30,8 +30,31 @@ func (s *Service) Register(ctx context.Context, username, passwordHash string, r
 
 // HasUser reports whether a user of this name is registered.
 func (s *Service) HasUser(ctx context.Context, username string) (bool, error) {
-	user, _, err := s.user(ctx, s.subjectOf(username))
-	return user.Subject != "", err
+	_, err := s.UserNamed(ctx, username)
+	if errors.Is(err, ErrNoUser) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// User gives one user as a replica knows it, which may lag; [ErrNoUser] if there is
+// none.
+func (s *Service) User(ctx context.Context, sub events.Subject) (events.User, error) {
+	own := s.cfg.Realm.User(s.subjectKey(sub))
+	records, err := s.journal.Load(ctx, events.Position{}, own)
+	if err != nil {
+		return events.User{}, err
+	}
+	return userOf(lastOf(records, own).Envelope.Event)
+}
+
+// UserNamed is [Service.User] by name.
+func (s *Service) UserNamed(ctx context.Context, username string) (events.User, error) {
+	user, err := s.User(ctx, s.subjectOf(username))
+	if err == nil && user.Username != username {
+		return events.User{}, ErrNoUser // two names of one hash: as good as none
+	}
+	return user, err
 }
 
 // subjectOf derives a user's `sub` from the name, so that a login needs no index
@@ -45,27 +68,48 @@ func (s *Service) subjectOf(username string) events.Subject {
 	return events.Subject(u.String())
 }
 
-// user loads one user and where it stands; the zero User if there is none.
-func (s *Service) user(ctx context.Context, sub events.Subject) (events.User, events.Position, error) {
-	records, err := s.journal.Load(ctx, events.Position{}, s.cfg.Realm.User(s.subjectKey(sub)))
-	if err != nil || len(records) == 0 {
-		return events.User{}, events.Position{}, err
+// lastOf finds the record of one subject among a load's; the zero Record if there
+// is none.
+func lastOf(records []events.Record, subject string) events.Record {
+	for _, r := range records {
+		if r.Subject == subject {
+			return r
+		}
 	}
-	switch e := records[0].Envelope.Event.(type) { //nolint:gochecksumtype // any other event is no user
-	case events.UserRegistered:
-		return e.User, records[0].Position, nil
-	case events.PasswordChanged:
-		return e.User, records[0].Position, nil
-	}
-	return events.User{}, events.Position{}, fmt.Errorf("loading user %s: %w: unexpected event", sub, events.ErrUnavailable)
+	return events.Record{}
 }
 
-// verify checks a name and a password. It takes as long for a name that nobody
-// has, and gives the same error.
-func (s *Service) verify(ctx context.Context, username, password string) (events.User, error) {
-	user, _, err := s.user(ctx, s.subjectOf(username))
+// userOf gives the user that an event speaks of, [ErrNoUser] for none at all.
+func userOf(e events.Event) (events.User, error) {
+	switch e := e.(type) { //nolint:gochecksumtype // any other event is no user
+	case nil:
+		return events.User{}, ErrNoUser
+	case events.UserRegistered:
+		return e.User, nil
+	case events.PasswordChanged:
+		return e.User, nil
+	case events.UserUpdated:
+		return e.User, nil
+	}
+	return events.User{}, fmt.Errorf("reading a user: %w: unexpected %T", events.ErrUnavailable, e)
+}
+
+// verify checks a name and a password that come by way of a client. It takes as long
+// for a name that nobody has and for a user who is disabled, and gives the same error.
+// A client that is disabled learns nothing about either: [ErrClientDisabled].
+func (s *Service) verify(ctx context.Context, username, password string, client events.ClientID) (events.User, error) {
+	own, theirs := s.cfg.Realm.User(s.subjectKey(s.subjectOf(username))), s.clientSubject(client)
+	records, err := s.journal.Load(ctx, events.Position{}, own, theirs)
 	if err != nil {
 		return events.User{}, err
+	}
+	record := lastOf(records, own)
+	user, err := userOf(record.Envelope.Event)
+	if err != nil && !errors.Is(err, ErrNoUser) {
+		return events.User{}, err
+	}
+	if c, err := clientOf(lastOf(records, theirs).Envelope.Event); err != nil || c.Disabled {
+		return events.User{}, cmp.Or(err, ErrClientDisabled)
 	}
 	ok, err := s.passwords.Verify(ctx, user.PasswordHash, password)
 	if err != nil {
@@ -74,63 +118,22 @@ func (s *Service) verify(ctx context.Context, username, password string) (events
 	if !ok || user.Username != username || user.Disabled {
 		return events.User{}, ErrCredentials
 	}
+	if s.passwords.Outdated(user.PasswordHash) {
+		s.rehash(ctx, record, user, password)
+	}
 	return user, nil
 }
 
-// ChangePassword replaces the caller's password and ends every other session of
-// theirs. The new password stands first, so that no login with the old one can
-// follow the cut; the cut is the place of that very append.
-func (s *Service) ChangePassword(ctx context.Context, c Caller, current, wanted string) (Revoked, error) {
-	user, after, err := s.user(ctx, c.Subject)
-	if err != nil {
-		return Revoked{}, err
+// rehash replaces a hash that is not made as new ones are, now that the password is
+// at hand. The version stays, so sessions live on. Nobody waits for it to succeed:
+// the next login tries again.
+func (s *Service) rehash(ctx context.Context, last events.Record, user events.User, password string) {
+	hash, err := s.passwords.Hash(ctx, password)
+	if err != nil || s.Complete(ctx, last) != nil {
+		return
 	}
-	ok, err := s.passwords.Verify(ctx, user.PasswordHash, current)
-	if err != nil {
-		return Revoked{}, err
-	}
-	if !ok {
-		return Revoked{}, ErrCredentials
-	}
-	by := events.Initiator{Role: "user"}
-	return s.setPassword(ctx, user, after, wanted, c.Session, by)
-}
-
-// SetPassword replaces any user's password and ends every session of theirs.
-func (s *Service) SetPassword(ctx context.Context, sub events.Subject, wanted string, by events.Initiator) (Revoked, error) {
-	user, after, err := s.user(ctx, sub)
-	if err != nil {
-		return Revoked{}, err
-	}
-	if user.Subject == "" {
-		return Revoked{}, ErrNoUser
-	}
-	return s.setPassword(ctx, user, after, wanted, "", by)
-}
-
-func (s *Service) setPassword(ctx context.Context, user events.User, after events.Position, wanted string, except events.SessionID, by events.Initiator) (Revoked, error) {
-	hash, err := s.passwords.Hash(ctx, wanted)
-	if err != nil {
-		return Revoked{}, err
-	}
-	user.PasswordHash = hash
-	user.Version++
-	user.Spared = except
-	// From here on it is done or not: a caller that hangs up must not leave the
-	// new password without what follows from it.
-	ctx = context.WithoutCancel(ctx)
-	now := s.now()
-	cut, err := s.journal.Append(ctx, events.Append{
-		Subject:  s.cfg.Realm.User(s.subjectKey(user.Subject)),
-		Envelope: envelope(now, events.PasswordChanged{User: user}), After: after.Sequence,
+	user.PasswordHash, user.Entails = hash, nil
+	_, _ = s.journal.Append(ctx, events.Append{
+		Subject: last.Subject, Envelope: envelope(s.now(), events.UserUpdated{User: user}), After: last.Position.Sequence,
 	})
-	if err != nil {
-		return Revoked{}, err
-	}
-	n := events.Revocation{
-		ID: events.RevocationID(newID()), Kind: events.KindSubject, Issuer: s.cfg.Issuer, Target: string(user.Subject),
-		Cut: cut, CutTime: now, Except: except, Reason: events.ReasonPasswordChange, By: by,
-		Until: s.until(now, time.Time{}),
-	}
-	return s.denyThenRecord(ctx, n, now)
 }

@@ -46,6 +46,8 @@ const (
 	// InvalidToken and InsufficientScope are RFC 6750 section 3.1.
 	InvalidToken      Code = "invalid_token"
 	InsufficientScope Code = "insufficient_scope"
+	// InsufficientUserAuthentication is RFC 9470 section 3.
+	InsufficientUserAuthentication Code = "insufficient_user_authentication"
 	// ServerError and TemporarilyUnavailable are RFC 6749 section 4.1.2.1.
 	ServerError            Code = "server_error"
 	TemporarilyUnavailable Code = "temporarily_unavailable"
@@ -60,6 +62,17 @@ type Error struct {
 	Status int
 	// RetryAfter is sent with 503 and 429; at least a second.
 	RetryAfter time.Duration
+	// StepUp says what insufficient_user_authentication asks for; nil for any
+	// other code.
+	StepUp *StepUp
+}
+
+// StepUp is what would be sufficient authentication: the members of RFC 9470 section 3
+// that say so, and which session it is wanted for.
+type StepUp struct {
+	ACRValues string           `json:"acr_values"`
+	MaxAge    int              `json:"max_age"` // seconds; 0 for a new authentication
+	Session   events.SessionID `json:"session_id"`
 }
 
 // Refuse is the error of the given code, with its usual status.
@@ -90,7 +103,8 @@ func (e *Error) status() int {
 		return http.StatusInternalServerError
 	case TemporarilyUnavailable:
 		return http.StatusServiceUnavailable
-	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, UnsupportedTokenType:
+	case InvalidRequest, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope, UnsupportedTokenType,
+		InsufficientUserAuthentication: // 401 is about the client here (RFC 6749 section 5.2)
 	}
 	return http.StatusBadRequest
 }
@@ -112,7 +126,8 @@ func WriteError(w http.ResponseWriter, err error) {
 	write(w, status, struct {
 		Error       Code   `json:"error"`
 		Description string `json:"error_description,omitempty"`
-	}{e.Code, describable(e.Description)})
+		*StepUp
+	}{e.Code, describable(e.Description), e.StepUp})
 }
 
 // describable keeps the characters an error_description may have (RFC 6749

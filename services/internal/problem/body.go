@@ -24,7 +24,7 @@ const MaxBody = 64 << 10
 // [MaxBody] bytes, 400 for the rest. encoding/json alone would match names in any
 // case and let the last of two members win.
 func ReadJSON[T any](w http.ResponseWriter, r *http.Request) (T, error) {
-	var v, none T
+	var none T
 	if !isJSON(r.Header["Content-Type"]) {
 		return none, New(http.StatusUnsupportedMediaType, "Send the body as application/json in UTF-8.")
 	}
@@ -35,10 +35,16 @@ func ReadJSON[T any](w http.ResponseWriter, r *http.Request) (T, error) {
 		}
 		return none, New(http.StatusBadRequest, "The body could not be read.")
 	}
-	if jsontext.Value(body).Kind() != '{' {
+	return DecodeJSON[T](body)
+}
+
+// DecodeJSON does the same for a text at hand, such as one line of many.
+func DecodeJSON[T any](text []byte) (T, error) {
+	var v, none T
+	if jsontext.Value(text).Kind() != '{' {
 		return none, New(http.StatusBadRequest, "The body is not a JSON object.")
 	}
-	if err := json.Unmarshal(body, &v, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(text, &v, json.RejectUnknownMembers(true)); err != nil {
 		return none, New(http.StatusBadRequest, fault(err))
 	}
 	return v, nil

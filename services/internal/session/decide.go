@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/revocast/revocast/events"
@@ -24,9 +25,15 @@ var (
 	// ErrProof: what must prove who is asking is missing or wrong. It changes
 	// nothing, so nobody can log another out by it.
 	ErrProof = errors.New("proof of possession missing or wrong")
+	// ErrSuperseded is ErrBarrier for an earlier generation: the barrier is the
+	// append of what [State.NextReplay] gives, so that its use is on record.
+	ErrSuperseded = fmt.Errorf("%w: superseded", ErrBarrier)
 	// ErrReplay: this generation was rotated already, moments ago. Answer with
 	// the same successor again.
 	ErrReplay = errors.New("already refreshed: the same successor again")
+	// ErrLostResponse: it was rotated longer ago by a client that has proved who it
+	// is, and whose successor nobody ever used. Answer with the same successor again.
+	ErrLostResponse = errors.New("already refreshed, and the answer was lost: the same successor again")
 	// ErrReplayAccessOnly is ErrReplay for a client that proves nothing, where
 	// policy gives it an access token but no refresh token.
 	ErrReplayAccessOnly = errors.New("already refreshed: an access token only")
@@ -37,37 +44,14 @@ var (
 	ErrReuse = errors.New("refresh token used again")
 	// ErrAhead: a generation that was never issued, as after a restored backup.
 	ErrAhead = errors.New("generation beyond the current one")
-	// ErrTooFast: more rotations inside one grace window than are remembered.
+	// ErrTooFast: more rotations inside one grace window than are remembered, or
+	// more replays of one generation than anybody needs.
 	ErrTooFast = errors.New("refreshed too often")
+	// ErrDevice: policy starts no session without a device id.
+	ErrDevice = errors.New("a device id is needed")
 	// ErrUnreadable: the journal holds an event this version does not know.
 	ErrUnreadable = errors.New("written by a newer version")
 )
-
-// OnReplay says what a replay gives to a client that proves nothing.
-type OnReplay uint8
-
-const (
-	// ReplayRefuse gives nothing. It is the zero value: silence denies.
-	ReplayRefuse OnReplay = iota
-	// ReplayAccessOnly gives an access token without a refresh token.
-	ReplayAccessOnly
-	// ReplaySuccessor gives the same successor again.
-	ReplaySuccessor
-)
-
-// Policy is what a client's configuration says about its sessions.
-type Policy struct {
-	// AccessTTL is the lifetime of an access token.
-	AccessTTL time.Duration
-	// Grace is how long after a rotation the superseded token is a replay
-	// rather than reuse, in broker time.
-	Grace time.Duration
-	// IdleLimit ends a session that is not refreshed for so long; zero: never.
-	IdleLimit time.Duration
-	// AbsoluteLimit ends a session so long after it began; zero: never.
-	AbsoluteLimit time.Duration
-	OnReplay      OnReplay
-}
 
 // Proof is what a refresh brings to show who is asking.
 type Proof struct {
@@ -96,8 +80,12 @@ type (
 		Generation uint64
 		Proof      Proof
 		// KeyID is the MAC key of the successor.
-		KeyID  events.KeyID
-		Policy Policy
+		KeyID events.KeyID
+		// DeviceID is as the client sent it, Network as in [events.Session]; empty
+		// where not known.
+		DeviceID string
+		Network  string
+		Policy   Policy
 	}
 	// Revoke ends a session.
 	Revoke struct{ Ending events.Ending }
@@ -110,6 +98,9 @@ func (Revoke) command()  {}
 const (
 	// maxRotations is how many superseded generations a session remembers.
 	maxRotations = 8
+	// MaxReplays bounds how often superseded tokens give an answer while one
+	// generation is current.
+	MaxReplays = 1000
 	// expiryMargin keeps a message beyond its session's end, since every server
 	// expires by its own clock.
 	expiryMargin = time.Minute
@@ -141,7 +132,10 @@ func start(s State, c Start, now time.Time) (events.Event, error) {
 		return nil, ErrOver
 	}
 	n := c.Session
-	n.Generation, n.Rotations, n.Ended, n.Began = 0, nil, nil, events.Position{}
+	if c.Policy.DeviceIDRequired && n.DeviceID == "" {
+		return nil, ErrDevice
+	}
+	n.Generation, n.Rotations, n.Ended, n.Began, n.ReplayStreak = 0, nil, nil, events.Position{}, 0
 	n.IdleLimit = c.Policy.IdleLimit
 	if c.Policy.AbsoluteLimit > 0 {
 		n.AbsoluteExpires = now.Add(c.Policy.AbsoluteLimit)
@@ -169,40 +163,27 @@ func refresh(s State, c Refresh, now time.Time) (events.Event, error) {
 	case c.Generation < s.Session.Generation:
 		return nil, superseded(s, c)
 	}
+	if sign := signOf(s, c, now); sign != "" {
+		return nil, behindBarrier(s, &StepUpError{Sign: sign})
+	}
+	// The key of a token that stays the same may go out of use.
+	keep := c.Policy.NoRotation && c.Proof.Authenticated && s.Session.KeyID == c.KeyID
 	n := s.Session
-	n.Rotations = remembered(s, c.Policy.Grace)
+	n.Rotations = rotations(s, c.Policy.Grace, keep)
 	if len(n.Rotations) > maxRotations {
 		return nil, behindBarrier(s, ErrTooFast)
 	}
-	n.Generation++
-	n.KeyID = c.KeyID
+	if !keep {
+		n.Generation++
+		n.KeyID = c.KeyID
+		n.ReplayStreak = s.nextStreak(c.Proof)
+	}
+	n.Network = c.Network
 	n.MintedAt = now
 	n.AccessExpires = later(n.AccessExpires, now.Add(c.Policy.AccessTTL))
 	n.IdleLimit = c.Policy.IdleLimit
 	n.Deadline = notBefore(s.Session.Deadline, deadline(n, now))
 	return events.SessionRefreshed{Session: n}, nil
-}
-
-// superseded judges a generation that is no longer current.
-func superseded(s State, c Refresh) error {
-	if s.Now.IsZero() {
-		return ErrBarrier
-	}
-	at, known := s.supersededAt(c.Generation)
-	bound := c.Proof.Authenticated || len(s.Session.DeviceSecretHash) > 0
-	switch {
-	case known && s.Now.Sub(at) <= c.Policy.Grace:
-		if bound || c.Policy.OnReplay == ReplaySuccessor {
-			return ErrReplay
-		}
-		if c.Policy.OnReplay == ReplayAccessOnly {
-			return ErrReplayAccessOnly
-		}
-		return ErrReplayRefused
-	case bound && c.Generation+1 == s.Session.Generation:
-		return ErrReplay // its successor was never used: the answer was lost
-	}
-	return ErrReuse
 }
 
 func revoke(s State, c Revoke) (events.Event, error) {
@@ -250,19 +231,22 @@ func (s State) Expired(now time.Time) bool {
 	return s.Session.IdleLimit > 0 && now.Sub(s.RotatedAt) > s.Session.IdleLimit
 }
 
-// remembered lists the superseded generations that may still be replayed: those
+// rotations lists the superseded generations that may still be replayed: those
 // inside the grace window at the latest broker time known, and the one that the
-// rotation under way supersedes.
-func remembered(s State, grace time.Duration) []events.Rotation {
+// rotation under way supersedes. Of a generation that stays current, the last one
+// before it is kept for as long: the record about to be written says nothing else
+// of when that ended.
+func rotations(s State, grace time.Duration, keep bool) []events.Rotation {
 	now := later(s.Now, s.RotatedAt)
+	g := s.Session.Generation
 	var kept []events.Rotation
 	for _, r := range s.Session.Rotations {
-		if now.Sub(r.At) <= grace {
+		if now.Sub(r.At) <= grace || keep && r.Generation+1 == g {
 			kept = append(kept, r)
 		}
 	}
-	if g := s.Session.Generation; g > 0 {
-		kept = append(kept, events.Rotation{Generation: g - 1, At: s.RotatedAt})
+	if g > 0 && !s.kept() {
+		kept = append(kept, events.Rotation{Generation: g - 1, At: s.RotatedAt, SuccessorKey: s.Session.KeyID})
 	}
 	return kept
 }

@@ -2,8 +2,8 @@
 // session ([Apply]) and what a command may make of it ([Decide]). It is pure:
 // records and a time go in, a fact or a refusal comes out.
 //
-//	         Start            Refresh (current generation)
-//	(none) ───────▶ living ──────────────┐
+//	         Start            Refresh (current generation); a sign of theft asks
+//	(none) ───────▶ living ──────────────┐   for a credential and changes nothing
 //	                  │  ▲ SessionRefreshed
 //	                  │  └───────────────┘
 //	     Revoke, reuse│
@@ -14,6 +14,8 @@
 //
 //   - INV-4: one generation is rotated at most once; its successor is derived,
 //     so repeating a refresh gives the same one.
+//   - A superseded generation is judged behind the record of its use alone
+//     (ADR-0010), and by when it was superseded, whatever policy has done since.
 //   - INV-5: nothing follows an end. No event of this package makes a session
 //     live that has ended or that a cut has caught.
 //   - No message on a subject expires before an older one on it, so expiry never

@@ -14,7 +14,8 @@ type State struct {
 	Session events.Session
 	// Position is where the session's last record is: what an append comes after.
 	Position events.Position
-	// RotatedAt is when, in broker time, the current generation became current.
+	// RotatedAt is when, in broker time, the session was refreshed last: mostly when
+	// the current generation became current.
 	RotatedAt time.Time
 	// Cuts are the wide revocations recorded for its subject, its client and for
 	// everyone.
@@ -26,7 +27,8 @@ type State struct {
 	// Replay is the last time that a superseded refresh token of it was presented;
 	// the zero Replay if that was long ago or never.
 	Replay events.Replay
-	// Now is the broker's time behind a barrier, zero for a read without one.
+	// Now is the broker's time behind a barrier, zero for a read without one. Only
+	// [FoldBehind] knows which of the two a read was.
 	Now time.Time
 	// Unreadable is set by an event this version does not know: then nothing at
 	// all is decided.
@@ -75,11 +77,18 @@ func live(s State, r events.Record, session events.Session) State {
 	return s
 }
 
-// Fold applies the records of one load.
-func Fold(records []events.Record) State {
+// Fold applies the records of one load that is behind no barrier. What earlier
+// commands have left of theirs does not tell the time.
+func Fold(records []events.Record) State { return FoldBehind(events.Position{}, records) }
+
+// FoldBehind applies the records of a load that reached the barrier of this command.
+func FoldBehind(barrier events.Position, records []events.Record) State {
 	var s State
 	for _, r := range records {
 		s = Apply(s, r)
+	}
+	if barrier.IsZero() {
+		s.Now = time.Time{}
 	}
 	return s
 }
@@ -130,70 +139,4 @@ func (s State) Over() bool {
 	}
 	_, cut := s.CutBy()
 	return cut
-}
-
-// supersededAt gives when generation g stopped being the current one, in broker
-// time; false if that is longer ago than anything remembered.
-func (s State) supersededAt(g uint64) (time.Time, bool) {
-	if g+1 == s.Session.Generation {
-		return s.RotatedAt, true
-	}
-	for _, r := range s.Session.Rotations {
-		if r.Generation == g {
-			return r.At, true
-		}
-	}
-	return time.Time{}, false
-}
-
-// Cut is a revocation about to be recorded.
-type Cut struct {
-	events.Revocation
-	// Spared is where the session began that the revocation excepts; zero if it
-	// excepts none, or where that is not known.
-	Spared events.Position
-	// Keep is how long it must be remembered; zero for ever.
-	Keep time.Time
-}
-
-// AddCut gives the record of standing cuts with n added. What n covers entirely
-// is dropped, what no longer denies anything as well. existing says whether
-// standing was read from the log, so that its deadline counts.
-func AddCut(standing events.CutsRecorded, existing bool, n Cut, now time.Time) events.CutsRecorded {
-	next := events.CutsRecorded{Deadline: n.Keep}
-	for _, c := range standing.Cuts {
-		if over := c.Scope == events.ScopeAccessTokens && now.After(c.Until); !over && !n.makesRedundant(c) {
-			next.Cuts = append(next.Cuts, c)
-		}
-	}
-	next.Cuts = append(next.Cuts, n.Revocation)
-	if existing {
-		next.Deadline = notBefore(standing.Deadline, n.Keep)
-	}
-	return next
-}
-
-// makesRedundant reports whether nothing that old ends would live without it: n
-// covers all of it, or all but the session that n spares and that began after old.
-func (n Cut) makesRedundant(old events.Revocation) bool {
-	if dominates(n.Revocation, old) {
-		return true
-	}
-	after := !n.Spared.IsZero() && !old.Cut.IsZero() && n.Spared.Shard == old.Cut.Shard && n.Spared.Sequence > old.Cut.Sequence
-	all := n.Revocation
-	all.Except = ""
-	return after && dominates(all, old)
-}
-
-// Covered reports whether the standing cuts already say what n says.
-func Covered(standing events.CutsRecorded, n events.Revocation) bool {
-	return slices.ContainsFunc(standing.Cuts, func(c events.Revocation) bool { return c.ID == n.ID || dominates(c, n) })
-}
-
-// dominates reports whether everything that old denies, n denies for as long.
-func dominates(n, old events.Revocation) bool {
-	if n.Scope != old.Scope || n.Until.Before(old.Until) || n.Except != "" && n.Except != old.Except {
-		return false
-	}
-	return n.Cut.IsZero() || !old.Cut.IsZero() && n.Cut.Shard == old.Cut.Shard && n.Cut.Sequence >= old.Cut.Sequence
 }

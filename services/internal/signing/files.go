@@ -89,16 +89,16 @@ func (d dir) checkVersion() error {
 	return nil
 }
 
-func newES256() ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	return encodePrivate(key)
-}
+func makeES256() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
-func newRS256() ([]byte, error) {
-	key, err := rsa.GenerateKey(rand.Reader, rsaBits)
+func makeRS256() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, rsaBits) }
+
+func newES256() ([]byte, error) { return encodeNew(makeES256) }
+
+func newRS256() ([]byte, error) { return encodeNew(makeRS256) }
+
+func encodeNew(generate func() (crypto.Signer, error)) ([]byte, error) {
+	key, err := generate()
 	if err != nil {
 		return nil, err
 	}
@@ -195,13 +195,15 @@ func (d dir) privateKey(file string) (crypto.Signer, error) {
 }
 
 // fits refuses a key that is not made for the algorithm (RFC 7518 section 3.1).
-func fits(key crypto.Signer, algorithm string) error {
+func fits(key crypto.Signer, algorithm string) error { return fitsPublic(key.Public(), algorithm) }
+
+func fitsPublic(key crypto.PublicKey, algorithm string) error {
 	switch key := key.(type) {
-	case *ecdsa.PrivateKey:
+	case *ecdsa.PublicKey:
 		if algorithm == algES256 && key.Curve == elliptic.P256() {
 			return nil
 		}
-	case *rsa.PrivateKey:
+	case *rsa.PublicKey:
 		if key.N.BitLen() < rsaBits {
 			return fmt.Errorf("an RSA key of %d bits; want %d at least", key.N.BitLen(), rsaBits)
 		}

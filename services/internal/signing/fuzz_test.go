@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/revocast/revocast/events"
 )
 
 // Whatever is accepted is header and payload of a token that was signed.
@@ -32,7 +30,7 @@ func FuzzVerify(f *testing.F) {
 			}
 			return
 		}
-		if kid != events.KeyID(k.sign.id) || c.Subject != "u-7" || !slices.Contains(signed, token[:strings.LastIndexByte(token, '.')]) {
+		if kid != k.first[0].public.described.ID || c.Subject != "u-7" || !slices.Contains(signed, token[:strings.LastIndexByte(token, '.')]) {
 			t.Fatalf("accepted %q", token)
 		}
 	})

@@ -11,10 +11,11 @@ import (
 // conditional requests by ETag, since every verifier asks again and again for what
 // hardly ever changes.
 func (k *Keys) ServeJWKS(w http.ResponseWriter, r *http.Request) {
+	set := k.ring.Load()
 	h := w.Header()
 	h.Set("Content-Type", "application/jwk-set+json")
 	h.Set("Cache-Control", "public, max-age=300")
-	h.Set("ETag", k.jwksTag)
+	h.Set("ETag", set.jwksTag)
 	h.Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(k.jwks))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(set.jwks))
 }

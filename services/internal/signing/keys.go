@@ -1,21 +1,13 @@
 package signing
 
 import (
-	"crypto"
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/subject"
@@ -27,12 +19,15 @@ type Config struct {
 	Dir string
 	// Issuer is the `iss` of every token that is signed or accepted.
 	Issuer events.Issuer
-	// Audiences are all that tokens of this issuer can be for. The issuer's own
-	// endpoints accept a token for any of them and no other.
+	// Audiences are all that tokens of this issuer can be for, until [Keys.Accept]
+	// adds others. The issuer's own endpoints accept a token for any of them and no
+	// other.
 	Audiences []string
 	// Algorithm signs: "ES256", also if empty, or "RS256". Both are published and
 	// accepted.
 	Algorithm string
+	// Now is this issuer's clock, by which keys follow each other; [time.Now] if nil.
+	Now func() time.Time
 	// MaxSkew is how far in the future `iat` may lie, since another issuer's clock
 	// set it; 2 s if zero. Expiry is not tolerant at all: it is our own word.
 	MaxSkew time.Duration
@@ -40,40 +35,31 @@ type Config struct {
 
 // Keys is the issuer's key material. It is safe for concurrent use.
 type Keys struct {
-	cfg     Config
-	keyer   subject.Keyer
-	root    ed25519.PrivateKey
-	sign    signingKey
-	known   map[string]signingKey
-	public  []events.Key
-	jwks    []byte
-	jwksTag string
+	cfg   Config
+	keyer subject.Keyer
+	root  ed25519.PrivateKey
+	seal  sealer
+	first []*Pair
+	macs  *macKeys
 
-	// macs is replaced whole by Reload.
-	macs atomic.Pointer[macKeys]
-
-	// looked is when a key id that nobody knew last made us look for new keys.
-	mu     sync.Mutex
-	looked time.Time
-}
-
-// signingKey is one key with the one algorithm it is used with.
-type signingKey struct {
-	id      string
-	method  jwt.SigningMethod
-	private crypto.Signer
-	public  crypto.PublicKey
-	header  string // encoded, as every token of this key begins
+	// ring is replaced whole by Use.
+	ring atomic.Pointer[ring]
+	// audiences is replaced whole by Accept.
+	audiences atomic.Pointer[[]string]
 }
 
 // Open reads the key directory, after making it if this is the first start. Faults
-// of cfg are reported all at once, those of the directory one by one.
+// of cfg are reported all at once, those of the directory one by one. The directory's
+// keys are in force until [Keys.Use].
 func Open(cfg Config) (_ *Keys, err error) {
 	if cfg.Algorithm == "" {
 		cfg.Algorithm = algES256
 	}
 	if cfg.MaxSkew == 0 {
 		cfg.MaxSkew = 2 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -113,20 +99,19 @@ func (cfg Config) validate() error {
 }
 
 func load(cfg Config, d dir) (*Keys, error) {
-	k := &Keys{cfg: cfg, known: map[string]signingKey{}}
+	k := &Keys{cfg: cfg}
+	k.Accept(cfg.Audiences)
+	var r Ring
 	for _, kind := range []struct{ file, algorithm string }{{fileES256, algES256}, {fileRS256, algRS256}} {
-		key, described, err := d.signingKey(kind.file, kind.algorithm)
+		pair, err := d.pair(kind.file, kind.algorithm)
 		if err != nil {
 			return nil, err
 		}
-		k.known[key.id] = key
-		k.public = append(k.public, described)
+		k.first = append(k.first, pair)
+		r.Accepted = append(r.Accepted, Accepted{Public: pair.public})
 		if kind.algorithm == cfg.Algorithm {
-			k.sign = key
+			r.Signers = []Signer{{Pair: pair}}
 		}
-	}
-	if err := k.publish(); err != nil {
-		return nil, err
 	}
 	secret, err := d.subjectSecret()
 	if err != nil {
@@ -138,57 +123,30 @@ func load(cfg Config, d dir) (*Keys, error) {
 	if k.root, err = d.realmRoot(); err != nil {
 		return nil, err
 	}
-	macs, err := d.macKeys()
+	if k.seal, err = newSealer(k.root); err != nil {
+		return nil, err
+	}
+	if k.macs, err = d.macKeys(); err != nil {
+		return nil, err
+	}
+	return k, k.Use(r)
+}
+
+// pair reads one signing key and checks that it is what its name says.
+func (d dir) pair(file, algorithm string) (*Pair, error) {
+	private, err := d.privateKey(file)
 	if err != nil {
 		return nil, err
 	}
-	k.macs.Store(macs)
-	return k, nil
+	p, err := newPair(private, algorithm)
+	if err != nil {
+		return nil, fmt.Errorf("key file %s of %s: %w", file, d.name, err)
+	}
+	return p, nil
 }
 
-// publish prepares the key set document.
-func (k *Keys) publish() error {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	for _, key := range k.public {
-		set.Keys = append(set.Keys, key.JWK)
-	}
-	body, err := json.Marshal(set)
-	if err != nil {
-		return fmt.Errorf("writing the key set: %w", err)
-	}
-	sum := sha256.Sum256(body)
-	k.jwks, k.jwksTag = body, `"`+hex.EncodeToString(sum[:16])+`"`
-	return nil
-}
-
-// signingKey reads one key and checks that it is what its name says.
-func (d dir) signingKey(file, algorithm string) (signingKey, events.Key, error) {
-	private, err := d.privateKey(file)
-	if err != nil {
-		return signingKey{}, events.Key{}, err
-	}
-	if err := fits(private, algorithm); err != nil {
-		return signingKey{}, events.Key{}, fmt.Errorf("key file %s of %s: %w", file, d.name, err)
-	}
-	described, err := newJWK(algorithm, private.Public())
-	if err != nil {
-		return signingKey{}, events.Key{}, err
-	}
-	event, err := described.event()
-	if err != nil {
-		return signingKey{}, events.Key{}, err
-	}
-	head, err := json.Marshal(header{Algorithm: algorithm, KeyID: described.ID, Type: tokenType})
-	if err != nil {
-		return signingKey{}, events.Key{}, err
-	}
-	return signingKey{
-		id: described.ID, method: jwt.GetSigningMethod(algorithm), private: private, public: private.Public(),
-		header: base64.RawURLEncoding.EncodeToString(head),
-	}, event, nil
-}
+// Algorithm is what this issuer signs with.
+func (k *Keys) Algorithm() string { return k.cfg.Algorithm }
 
 // Keyer turns ids into NATS subjects, the same for every issuer of the realm.
 func (k *Keys) Keyer() subject.Keyer { return k.keyer }
@@ -196,10 +154,6 @@ func (k *Keys) Keyer() subject.Keyer { return k.keyer }
 // Root signs what allows, through package codec (SignLift, SignKey). The caller
 // neither keeps nor changes it.
 func (k *Keys) Root() ed25519.PrivateKey { return k.root }
-
-// Public is the signing keys as events carry them, without a signature. The caller
-// must not change them.
-func (k *Keys) Public() []events.Key { return k.public }
 
 // Format prints a placeholder whatever the verb: the fields are keys.
 func (k *Keys) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,21 +13,10 @@ import (
 	"github.com/revocast/revocast/services/internal/refresh"
 )
 
-// maxMACKeys bounds how many keys a file may hold: one is current, and the others
-// are older ones or one that waits until every issuer has it.
+// maxMACKeys bounds how many keys a file may hold.
 const maxMACKeys = 64
 
-// lookEvery bounds how often an unknown key id makes us read the file: anyone can
-// make up ids.
-const lookEvery = 5 * time.Second
-
-// ErrUnknownKey means that a refresh token names a key that this issuer does not
-// have, even after looking again. Another may have it already, so the answer is
-// 503, never invalid_grant: that would make the client throw the token away.
-var ErrUnknownKey = errors.New("refresh-token key is not known here")
-
-// macFile is the file's form. A key is added to the file of every issuer before it
-// is made current in any.
+// macFile is the file's form.
 type macFile struct {
 	Current string     `json:"current"`
 	Keys    []macEntry `json:"keys"`
@@ -40,8 +28,10 @@ type macEntry struct {
 	Secret string `json:"secret"`
 }
 
+// macKeys is the file's content; secret is the current key's.
 type macKeys struct {
 	current refresh.Key
+	secret  []byte
 	known   map[events.KeyID]refresh.Key
 }
 
@@ -96,57 +86,12 @@ func parseMACKeys(data []byte) (*macKeys, error) {
 			return nil, fmt.Errorf("key %d is there twice or is not the key of its id", i+1)
 		}
 		set.known[key.ID()] = key
+		if entry.ID == file.Current {
+			set.current, set.secret = key, secret
+		}
 	}
-	var ok bool
-	if set.current, ok = set.known[events.KeyID(file.Current)]; !ok {
+	if set.secret == nil {
 		return nil, errors.New("the current key is none of the keys")
 	}
 	return set, nil
-}
-
-// Reload reads the refresh-token keys again. After an error the ones known before
-// stay in force.
-func (k *Keys) Reload() error {
-	d, err := openDir(k.cfg.Dir)
-	if err != nil {
-		return err
-	}
-	set, err := d.macKeys()
-	if err := errors.Join(err, d.close()); err != nil {
-		return err
-	}
-	k.macs.Store(set)
-	return nil
-}
-
-// RefreshKey is the key that new refresh tokens are made with.
-func (k *Keys) RefreshKey() refresh.Key { return k.macs.Load().current }
-
-// RefreshKeyByID gives the key that a token or a session names. For an id that it
-// does not know it looks at the file once more, though not often, and then says
-// [ErrUnknownKey]; if it could not look, the reason is wrapped too.
-func (k *Keys) RefreshKeyByID(id events.KeyID) (refresh.Key, error) {
-	if key, ok := k.macs.Load().known[id]; ok {
-		return key, nil
-	}
-	err := k.look()
-	if key, ok := k.macs.Load().known[id]; ok {
-		return key, nil
-	}
-	if err != nil {
-		return refresh.Key{}, fmt.Errorf("%w: looking again: %w", ErrUnknownKey, err)
-	}
-	return refresh.Key{}, ErrUnknownKey
-}
-
-// look reloads unless that was done a moment ago. Callers that come meanwhile wait
-// for the one that does it.
-func (k *Keys) look() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.looked.IsZero() && time.Since(k.looked) < lookEvery {
-		return nil
-	}
-	k.looked = time.Now()
-	return k.Reload()
 }

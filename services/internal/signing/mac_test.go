@@ -6,13 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/revocast/revocast/services/internal/refresh"
 )
@@ -36,114 +31,24 @@ func macJSON(tb testing.TB, current string, entries ...macEntry) []byte {
 	return b
 }
 
-func TestReload(t *testing.T) {
+// A file may hold older keys besides the current one, and all of them verify.
+func TestMACFile(t *testing.T) {
 	dir := filled(t)
+	current, entry := macKey(t, 7)
+	older, olderEntry := macKey(t, 8)
+	put(t, dir, fileRefresh, macJSON(t, string(current.ID()), olderEntry, entry))
 	k := open(t, config(dir))
-	old := k.RefreshKey()
-	var file macFile
-	text, err := os.ReadFile(filepath.Join(dir, fileRefresh))
-	if err != nil || json.Unmarshal(text, &file) != nil {
-		t.Fatal(err)
+	if k.RefreshKey().ID() != current.ID() {
+		t.Errorf("the current key is %s", k.RefreshKey())
 	}
-	next, entry := macKey(t, 7)
-
-	// Distributed first, current later.
-	put(t, dir, fileRefresh, macJSON(t, string(old.ID()), file.Keys[0], entry))
-	if err := k.Reload(); err != nil || k.RefreshKey().ID() != old.ID() {
-		t.Fatalf("the current key is %s, %v", k.RefreshKey(), err)
-	}
-	if got, err := k.RefreshKeyByID(next.ID()); err != nil || got.ID() != next.ID() {
-		t.Errorf("the new key: %v, %v", got, err)
-	}
-	put(t, dir, fileRefresh, macJSON(t, string(next.ID()), entry, file.Keys[0]))
-	if err := k.Reload(); err != nil || k.RefreshKey().ID() != next.ID() {
-		t.Fatalf("the current key is %s, %v", k.RefreshKey(), err)
-	}
-	if got, err := k.RefreshKeyByID(old.ID()); err != nil || got.ID() != old.ID() {
-		t.Errorf("the old key: %v, %v", got, err)
-	}
-
-	// What cannot be read changes nothing.
-	put(t, dir, fileRefresh, []byte(`{"current":`))
-	if err := k.Reload(); err == nil || k.RefreshKey().ID() != next.ID() {
-		t.Errorf("after a broken file: %s, %v", k.RefreshKey(), err)
-	}
-	put(t, dir, fileRefresh, macJSON(t, string(old.ID()), file.Keys[0]))
-	if err := os.Chmod(filepath.Join(dir, fileRefresh), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Reload(); !errors.Is(err, errShared) || k.RefreshKey().ID() != next.ID() {
-		t.Errorf("after a shared file: %s, %v", k.RefreshKey(), err)
-	}
-}
-
-// An unknown id makes us look, once in a while and no more, however many ask.
-func TestUnknownKeyLooksOnceInAWhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir := filled(t)
-		k := open(t, config(dir))
-		old := k.RefreshKey()
-		var file macFile
-		text, err := os.ReadFile(filepath.Join(dir, fileRefresh))
-		if err != nil || json.Unmarshal(text, &file) != nil {
-			t.Fatal(err)
+	for _, want := range []refresh.Key{current, older} {
+		if got, err := k.RefreshKeyByID(want.ID()); err != nil || got.ID() != want.ID() {
+			t.Errorf("%s: %v, %v", want, got, err)
 		}
-		first, firstEntry := macKey(t, 1)
-		second, secondEntry := macKey(t, 2)
-
-		put(t, dir, fileRefresh, macJSON(t, string(old.ID()), file.Keys[0], firstEntry))
-		if _, err := k.RefreshKeyByID(first.ID()); err != nil {
-			t.Fatalf("a key that lies ready: %v", err)
-		}
-		put(t, dir, fileRefresh, macJSON(t, string(old.ID()), file.Keys[0], firstEntry, secondEntry))
-		if _, err := k.RefreshKeyByID(second.ID()); !errors.Is(err, ErrUnknownKey) {
-			t.Fatalf("a moment later: %v", err)
-		}
-		time.Sleep(lookEvery - 1)
-		if _, err := k.RefreshKeyByID(second.ID()); !errors.Is(err, ErrUnknownKey) {
-			t.Fatalf("just before it is time: %v", err)
-		}
-		time.Sleep(time.Nanosecond)
-		if _, err := k.RefreshKeyByID(second.ID()); err != nil {
-			t.Fatalf("when it is time: %v", err)
-		}
-
-		if err := os.Remove(filepath.Join(dir, fileRefresh)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(lookEvery)
-		if _, err := k.RefreshKeyByID("AAAAAAAAAAA"); !errors.Is(err, ErrUnknownKey) || !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("with the file gone: %v", err)
-		}
-		if _, err := k.RefreshKeyByID(second.ID()); err != nil {
-			t.Errorf("what was known: %v", err)
-		}
-	})
-}
-
-func TestConcurrentLooks(t *testing.T) {
-	dir := filled(t)
-	k := open(t, config(dir))
-	old := k.RefreshKey()
-	var file macFile
-	text, err := os.ReadFile(filepath.Join(dir, fileRefresh))
-	if err != nil || json.Unmarshal(text, &file) != nil {
-		t.Fatal(err)
 	}
-	next, entry := macKey(t, 3)
-	put(t, dir, fileRefresh, macJSON(t, string(old.ID()), file.Keys[0], entry))
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			if got, err := k.RefreshKeyByID(next.ID()); err != nil || got.ID() != next.ID() {
-				t.Errorf("got %v, %v", got, err)
-			}
-			if _, err := k.Sign(access(t)); err != nil {
-				t.Error(err)
-			}
-		})
+	if _, err := k.RefreshKeyByID("AAAAAAAAAAA"); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("a key that is nobody's: %v", err)
 	}
-	wg.Wait()
 }
 
 func TestMACFileIsReadStrictly(t *testing.T) {

@@ -144,7 +144,7 @@ func TestFirstStart(t *testing.T) {
 func sameKeys(t *testing.T, a, b *Keys) {
 	t.Helper()
 	key := func(k *Keys) events.SubjectKey { return k.Keyer().Key(events.KindSubject, issuer, "u-7") }
-	if !bytes.Equal(a.jwks, b.jwks) || !a.Root().Equal(b.Root()) || key(a) != key(b) || a.RefreshKey().ID() != b.RefreshKey().ID() {
+	if !bytes.Equal(a.ring.Load().jwks, b.ring.Load().jwks) || !a.Root().Equal(b.Root()) || key(a) != key(b) || a.RefreshKey().ID() != b.RefreshKey().ID() {
 		t.Error("two issuers on one directory have different keys")
 	}
 	token, err := a.Sign(access(t))

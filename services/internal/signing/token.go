@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	stdjson "encoding/json"
 	"errors"
@@ -23,6 +24,9 @@ var (
 	ErrMalformed = errors.New("malformed access token")
 	// ErrUntrusted: well-formed, but not signed by us, or not for us.
 	ErrUntrusted = errors.New("untrusted access token")
+	// ErrUnknownSigner comes with ErrUntrusted: its key is none that is in force, but
+	// might be one that another issuer has just made.
+	ErrUnknownSigner = errors.New("the token's key is not known here")
 	// ErrExpired: it was good once.
 	ErrExpired = errors.New("expired access token")
 	// ErrFuture: issued later than now, by more than clocks may differ.
@@ -53,18 +57,23 @@ type payload struct {
 }
 
 // Sign makes an access token (RFC 9068) of c. It refuses claims that Verify would.
+// Where no key may sign at this moment, the error matches [events.ErrUnavailable].
 // The result is a credential.
 func (k *Keys) Sign(c claims.Access) (string, error) {
 	if err := k.check(c); err != nil {
 		return "", fmt.Errorf("signing token %s: %w", c.ID, err)
 	}
-	body, err := stdjson.Marshal(c)
+	key, err := k.ring.Load().signer(k.cfg.Now())
+	if err != nil {
+		return "", fmt.Errorf("signing token %s: %w", c.ID, err)
+	}
+	body, err := encode(c)
 	if err != nil {
 		return "", fmt.Errorf("signing token %s: %w", c.ID, err)
 	}
 	enc := base64.RawURLEncoding
-	text := k.sign.header + "." + enc.EncodeToString(body)
-	signature, err := k.sign.method.Sign(text, k.sign.private)
+	text := key.header + "." + enc.EncodeToString(body)
+	signature, err := key.public.method.Sign(text, key.private)
 	if err != nil {
 		return "", fmt.Errorf("signing token %s: %w", c.ID, err)
 	}
@@ -75,6 +84,21 @@ func (k *Keys) Sign(c claims.Access) (string, error) {
 	return token, nil
 }
 
+// encode writes the claims, roles under the name that c gives them.
+func encode(c claims.Access) ([]byte, error) {
+	name, roles := c.RolesClaim, c.Roles
+	if name == "" || name == "roles" || len(roles) == 0 {
+		return stdjson.Marshal(c)
+	}
+	c.Roles = nil
+	body, err1 := stdjson.Marshal(c)
+	more, err2 := stdjson.Marshal(map[string][]string{name: roles})
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	return append(append(body[:len(body)-1], ','), more[1:]...), nil
+}
+
 // Verify checks form, signature and claims of an access token of this issuer, and
 // says with which key it was signed. Whether it was revoked is not known here.
 func (k *Keys) Verify(token string, now time.Time) (claims.Access, events.KeyID, error) {
@@ -82,12 +106,19 @@ func (k *Keys) Verify(token string, now time.Time) (claims.Access, events.KeyID,
 	if err != nil {
 		return claims.Access{}, "", err
 	}
-	key, ok := k.known[t.head.KeyID]
-	if !ok || t.head.Algorithm != key.method.Alg() || t.head.Type != tokenType {
+	accepted, ok := k.ring.Load().known[t.head.KeyID]
+	if !ok && isThumbprint(t.head.KeyID) {
+		return claims.Access{}, "", fmt.Errorf("%w: %w", ErrUntrusted, ErrUnknownSigner)
+	}
+	if !ok || t.head.Algorithm != accepted.Public.method.Alg() || t.head.Type != tokenType {
 		return claims.Access{}, "", fmt.Errorf("%w: key, algorithm or type", ErrUntrusted)
 	}
-	if err := key.method.Verify(t.signed, t.signature, key.public); err != nil {
+	key := accepted.Public
+	if err := key.method.Verify(t.signed, t.signature, key.key); err != nil {
 		return claims.Access{}, "", fmt.Errorf("%w: signature", ErrUntrusted)
+	}
+	if !accepted.Until.IsZero() && !now.Before(accepted.Until) {
+		return claims.Access{}, "", fmt.Errorf("%w: its key is over", ErrUntrusted)
 	}
 	var p payload
 	if err := json.Unmarshal(t.body, &p); err != nil || p.Confirmation != nil {
@@ -102,7 +133,7 @@ func (k *Keys) Verify(token string, now time.Time) (claims.Access, events.KeyID,
 	case now.Add(k.cfg.MaxSkew).Before(time.Unix(p.IssuedAt, 0)):
 		return claims.Access{}, "", ErrFuture
 	}
-	return p.Access, events.KeyID(key.id), nil
+	return p.Access, key.described.ID, nil
 }
 
 // dissected is a token taken apart and not yet believed.
@@ -149,7 +180,7 @@ func (k *Keys) check(c claims.Access) error {
 	switch {
 	case events.Issuer(c.Issuer) != k.cfg.Issuer:
 		return fmt.Errorf("%w: issuer", ErrUntrusted)
-	case !slices.ContainsFunc(k.cfg.Audiences, c.Audience.Contains):
+	case !k.serves(c.Audience):
 		return fmt.Errorf("%w: audience", ErrUntrusted)
 	case slices.Contains(c.Audience, ""):
 		return fmt.Errorf("%w: an empty audience", ErrMalformed)
@@ -164,6 +195,12 @@ func (k *Keys) check(c claims.Access) error {
 		return fmt.Errorf("%w: ssq or tsq", ErrMalformed)
 	}
 	return nil
+}
+
+// isThumbprint reports whether s could be the id of a key of ours (RFC 7638).
+func isThumbprint(s string) bool {
+	b, ok := decodePart(s)
+	return ok && len(b) == sha256.Size
 }
 
 func isUUID(s string) bool {

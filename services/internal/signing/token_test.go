@@ -71,10 +71,10 @@ func TestSignedTokensAreOrdinaryJWTs(t *testing.T) {
 		jwt.WithValidMethods([]string{"ES256"}), jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithStrictDecoding(),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithTimeFunc(noon),
 	).Parse(token, func(t *jwt.Token) (any, error) {
-		if t.Header["typ"] != "at+jwt" || t.Header["kid"] != k.sign.id || len(t.Header) != 3 {
+		if t.Header["typ"] != "at+jwt" || t.Header["kid"] != string(k.first[0].public.described.ID) || len(t.Header) != 3 {
 			return nil, errors.New("another header")
 		}
-		return k.sign.public, nil
+		return k.first[0].public.key, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -117,11 +117,11 @@ func TestSignRefuses(t *testing.T) {
 }
 
 // craft signs whatever it is given as a header and a payload.
-func craft(tb testing.TB, key signingKey, head, body string) string {
+func craft(tb testing.TB, key *Pair, head, body string) string {
 	tb.Helper()
 	enc := base64.RawURLEncoding
 	text := enc.EncodeToString([]byte(head)) + "." + enc.EncodeToString([]byte(body))
-	signature, err := key.method.Sign(text, key.private)
+	signature, err := key.public.method.Sign(text, key.private)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -161,21 +161,15 @@ func with(tb testing.TB, c claims.Access, member string, value any) string {
 func TestVerifyRefusesForeignHeaders(t *testing.T) {
 	dir := filled(t)
 	k := open(t, config(dir))
-	es, kid := k.sign, k.sign.id
-	var rs signingKey
-	for _, key := range k.known {
-		if key.method.Alg() == algRS256 {
-			rs = key
-		}
-	}
-	stranger := open(t, config(dir))
-	stranger.sign.private = mustKey(t)
+	es, rs := k.first[0], k.first[1]
+	kid := string(es.public.described.ID)
+	stranger := &Pair{public: es.public, private: mustKey(t)}
 	body := with(t, access(t), "x", "unknown claims are left alone")
 	head := `{"alg":"ES256","kid":"` + kid + `","typ":"at+jwt"}`
 	if _, _, err := k.Verify(craft(t, es, head, body), noon()); err != nil {
 		t.Fatalf("the pattern itself is refused: %v", err)
 	}
-	der, err := x509.MarshalPKIXPublicKey(es.public)
+	der, err := x509.MarshalPKIXPublicKey(es.private.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,11 +182,11 @@ func TestVerifyRefusesForeignHeaders(t *testing.T) {
 		"alg none, signed":       {craft(t, es, `{"alg":"none","kid":"`+kid+`","typ":"at+jwt"}`, body), ErrUntrusted},
 		"alg in another case":    {craft(t, es, `{"alg":"es256","kid":"`+kid+`","typ":"at+jwt"}`, body), ErrUntrusted},
 		"alg of another key":     {craft(t, es, `{"alg":"RS256","kid":"`+kid+`","typ":"at+jwt"}`, body), ErrUntrusted},
-		"kid of another key":     {craft(t, es, `{"alg":"ES256","kid":"`+rs.id+`","typ":"at+jwt"}`, body), ErrUntrusted},
-		"RS256 as PS256":         {craft(t, rs, `{"alg":"PS256","kid":"`+rs.id+`","typ":"at+jwt"}`, body), ErrUntrusted},
+		"kid of another key":     {craft(t, es, `{"alg":"ES256","kid":"`+string(rs.public.described.ID)+`","typ":"at+jwt"}`, body), ErrUntrusted},
+		"RS256 as PS256":         {craft(t, rs, `{"alg":"PS256","kid":"`+string(rs.public.described.ID)+`","typ":"at+jwt"}`, body), ErrUntrusted},
 		"HS256 by the PEM":       {hmacToken(`{"alg":"HS256","kid":"`+kid+`","typ":"at+jwt"}`, body, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), ErrUntrusted},
 		"HS256 by the DER":       {hmacToken(`{"alg":"HS256","kid":"`+kid+`","typ":"at+jwt"}`, body, der), ErrUntrusted},
-		"HS256 by the key set":   {hmacToken(`{"alg":"HS256","kid":"`+kid+`","typ":"at+jwt"}`, body, k.jwks), ErrUntrusted},
+		"HS256 by the key set":   {hmacToken(`{"alg":"HS256","kid":"`+kid+`","typ":"at+jwt"}`, body, k.ring.Load().jwks), ErrUntrusted},
 		"HS256 under our header": {hmacToken(head, body, der), ErrUntrusted},
 		"no alg":                 {craft(t, es, `{"kid":"`+kid+`","typ":"at+jwt"}`, body), ErrUntrusted},
 		"alg a number":           {craft(t, es, `{"alg":256,"kid":"`+kid+`","typ":"at+jwt"}`, body), ErrMalformed},
@@ -218,7 +212,7 @@ func TestVerifyRefusesForeignHeaders(t *testing.T) {
 		"header a list":          {craft(t, es, "["+head+"]", body), ErrMalformed},
 		"header null":            {craft(t, es, "null", body), ErrUntrusted},
 		"header not UTF-8":       {craft(t, es, "{\"alg\":\"ES256\xff\"}", body), ErrMalformed},
-		"another issuer's key":   {craft(t, stranger.sign, head, body), ErrUntrusted},
+		"another issuer's key":   {craft(t, stranger, head, body), ErrUntrusted},
 	} {
 		t.Run(name, func(t *testing.T) { refuses(t, k, c.token, c.want) })
 	}
@@ -256,7 +250,7 @@ func unsigned(head, body string) string {
 
 func TestVerifyRefusesClaims(t *testing.T) {
 	k := open(t, config(filled(t)))
-	head := `{"alg":"ES256","kid":"` + k.sign.id + `","typ":"at+jwt"}`
+	head := `{"alg":"ES256","kid":"` + string(k.first[0].public.described.ID) + `","typ":"at+jwt"}`
 	c := access(t)
 	whole := with(t, c, "", nil)
 	now := noon().Unix()
@@ -309,7 +303,7 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		"sub in another case":    {strings.Replace(whole, `"sub"`, `"SUB"`, 1), ErrMalformed},
 		"another's sub besides ": {whole[:len(whole)-1] + `,"Sub":"u-1","iss":"x"}`, ErrMalformed},
 	} {
-		t.Run(name, func(t *testing.T) { refuses(t, k, craft(t, k.sign, head, v.body), v.want) })
+		t.Run(name, func(t *testing.T) { refuses(t, k, craft(t, k.first[0], head, v.body), v.want) })
 	}
 }
 

@@ -151,12 +151,16 @@ func (s *Stack) newSidecar(flags ...string) (*Server, error) {
 	srv := s.server("sidecar", n)
 	srv.Ports, srv.readyPort = ports, ports.Admin
 	s.sidecars = append(s.sidecars, srv)
-	srv.kept = slices.Concat([]string{
+	own := []string{
 		"--listen", address(ports.HTTP), "--admin-listen", address(ports.Admin),
 		"--nats-url", s.broker, "--nats-creds", s.dir.Credentials("sidecar"), "--realm", Realm,
-		"--realm-root", s.dir.RealmRoot(), "--trust", "issuer=" + s.Issuer().URL() + ",audience=" + Audience,
-		"--data-dir", s.dir.data(srv.Name), "--id", srv.Name,
-	}, s.cfg.SidecarFlags, flags)
+		"--realm-root", s.dir.RealmRoot(), "--data-dir", s.dir.data(srv.Name), "--id", srv.Name,
+	}
+	// Of this one every occurrence counts.
+	if !slices.Contains(s.cfg.SidecarFlags, "--trust") && !slices.Contains(flags, "--trust") {
+		own = append(own, "--trust", "issuer="+s.Issuer().URL()+",audience="+Audience)
+	}
+	srv.kept = slices.Concat(own, s.cfg.SidecarFlags, flags)
 	srv.Args = srv.kept
 	return srv, nil
 }

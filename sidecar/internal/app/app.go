@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/codec"
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/sidecar/internal/config"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
@@ -46,6 +48,8 @@ type App struct {
 	store    *badgerstore.Store
 	denylist *denylist.Denylist
 	keys     []*jwks.Set
+	ours     []*jwks.Set // those of the realm's own issuers
+	issuers  []token.Issuer
 	syncer   *syncer.Syncer
 	view     *view
 	auth     *forwardauth.Handler
@@ -61,13 +65,12 @@ func New(cfg config.Config, version string, log *zap.Logger) (_ *App, err error)
 			a.Close()
 		}
 	}()
-	if err := a.openDenylist(); err != nil {
-		return nil, err
+	for _, step := range []func() error{a.openDenylist, a.openKeys, a.openFeed, a.openFront} {
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
-	if err := a.openFeed(); err != nil {
-		return nil, err
-	}
-	return a, a.openFront()
+	return a, nil
 }
 
 // Close closes the store. Call it once, after Run has returned.
@@ -95,13 +98,47 @@ func (a *App) openDenylist() (err error) {
 	return err
 }
 
+// openKeys makes a key set for every trusted issuer. Those of the realm learn of their
+// keys by the feed, too.
+func (a *App) openKeys() error {
+	metrics, err := jwks.NewMetrics(a.metrics)
+	if err != nil {
+		return err
+	}
+	if len(a.cfg.Root) == 0 {
+		a.log.Warn("no realm root is pinned (--realm-root): neither lifts nor announced keys are believed")
+	}
+	realm := subject.Realm(a.cfg.Realm)
+	for _, trust := range a.cfg.Trusts {
+		cfg := jwks.Config{Issuer: trust.Issuer, Source: trust.JWKS, Dir: filepath.Join(a.cfg.DataDir, "jwks")}
+		if trust.InRealm() {
+			cfg.Announced = func(k events.Key, retired bool) bool {
+				if retired {
+					return codec.VerifyRetirement(a.cfg.Root, realm, k)
+				}
+				return codec.VerifyKey(a.cfg.Root, realm, k)
+			}
+		}
+		keys, err := jwks.New(cfg, jwks.Deps{Log: a.log, Metrics: metrics})
+		if err != nil {
+			return err
+		}
+		a.keys = append(a.keys, keys)
+		if trust.InRealm() {
+			a.ours = append(a.ours, keys)
+		}
+		a.issuers = append(a.issuers, token.Issuer{Trust: trust, Keys: keys})
+	}
+	return nil
+}
+
 func (a *App) openFeed() (err error) {
 	cursor := a.denylist.Status().Cursor
 	a.syncer, err = syncer.New(syncer.Config{
 		Realm: subject.Realm(a.cfg.Realm), URL: a.cfg.NATSURL, Options: []nats.Option{nats.UserCredentials(a.cfg.NATSCreds)},
 		Root: a.cfg.Root, ID: a.cfg.ID, Instance: uuid.NewString(),
 	}, syncer.Deps{
-		Denylist: &sink{denylist: a.denylist}, Cursor: replica.Cursor(cursor), Log: a.log, Metrics: a.metrics,
+		Denylist: &sink{denylist: a.denylist, keys: a.ours, log: a.log}, Cursor: replica.Cursor(cursor), Log: a.log, Metrics: a.metrics,
 	})
 	if err != nil {
 		return err
@@ -111,25 +148,13 @@ func (a *App) openFeed() (err error) {
 }
 
 func (a *App) openFront() error {
-	keyMetrics, err1 := jwks.NewMetrics(a.metrics)
-	tokenMetrics, err2 := token.NewMetrics(a.metrics)
-	verifyMetrics, err3 := verify.NewMetrics(a.metrics)
-	policy, err4 := a.cfg.Policy()
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	tokenMetrics, err1 := token.NewMetrics(a.metrics)
+	verifyMetrics, err2 := verify.NewMetrics(a.metrics)
+	policy, err3 := a.cfg.Policy()
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
-	var issuers []token.Issuer
-	for _, trust := range a.cfg.Trusts {
-		keys, err := jwks.New(jwks.Config{
-			Issuer: trust.Issuer, Source: trust.JWKS, Dir: filepath.Join(a.cfg.DataDir, "jwks"),
-		}, jwks.Deps{Log: a.log, Metrics: keyMetrics})
-		if err != nil {
-			return err
-		}
-		a.keys = append(a.keys, keys)
-		issuers = append(issuers, token.Issuer{Trust: trust, Keys: keys})
-	}
-	tokens, err := token.New(token.Config{Leeway: a.cfg.Leeway, CacheBytes: a.cfg.CacheBytes}, issuers, a.denylist, tokenMetrics)
+	tokens, err := token.New(token.Config{Leeway: a.cfg.Leeway, CacheBytes: a.cfg.CacheBytes}, a.issuers, a.denylist, tokenMetrics)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
+	"github.com/revocast/revocast/sidecar/internal/jwks"
 	"github.com/revocast/revocast/sidecar/internal/replica"
 	"github.com/revocast/revocast/sidecar/internal/syncer"
 )
@@ -18,15 +19,27 @@ import (
 // expireEvery is how often the denylist forgets what has expired.
 const expireEvery = time.Minute
 
-// sink puts what the replica hands out into the denylist. The syncer is its one
-// caller.
+// sink puts what the replica hands out into the denylist and the key sets. The syncer
+// is its one caller.
 type sink struct {
 	denylist *denylist.Denylist
+	keys     []*jwks.Set
+	log      *zap.Logger
 	expired  time.Time
 }
 
 // Apply implements syncer.Denylist.
 func (s *sink) Apply(a replica.Apply) error {
+	// A key that cannot be used or saved is no reason to hold up what denies: the issuer
+	// publishes it elsewhere, too.
+	for _, set := range s.keys {
+		if len(a.Keys)+len(a.Retired) == 0 {
+			break
+		}
+		if err := set.Announce(a.Keys, a.Retired, time.Now()); err != nil {
+			s.log.Error("announced keys", zap.Error(err))
+		}
+	}
 	err := s.denylist.Apply(denylist.Batch{Entries: a.Entries, Lifted: a.Lifts, Cursor: denylist.Cursor(a.Cursor)})
 	if err != nil {
 		return err

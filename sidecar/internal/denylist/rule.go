@@ -129,32 +129,10 @@ func LaterUntil(a, b time.Time) time.Time {
 	return b
 }
 
-// denies reports whether r, which names t, covers it. Positions decide; times do
-// only for tokens without any, which other issuers made.
+// denies reports whether r denies t, by the rule of all (package events).
 func denies(r *events.Revocation, t *Token) bool {
-	if r.Except != "" && r.Except == t.Session { // only subjects have an exception, see Canonical
-		return false
-	}
-	if t.SessionAt.IsZero() && t.MintedAt.IsZero() {
-		return deniesByTime(r, t)
-	}
-	if r.Cut.IsZero() {
-		return true
-	}
-	at := t.SessionAt
-	if r.Scope == events.ScopeAccessTokens || t.Session == "" {
-		at = t.MintedAt
-	}
-	return at.IsZero() || at.Shard != r.Cut.Shard || at.Sequence <= r.Cut.Sequence
-}
-
-func deniesByTime(r *events.Revocation, t *Token) bool {
-	if r.CutTime.IsZero() {
-		return true
-	}
-	at := t.AuthTime
-	if at == 0 {
-		at = t.IssuedAt
-	}
-	return at == 0 || at <= r.CutTime.Unix()
+	return r.Denies(&events.Facts{
+		Issuer: t.Issuer, Token: t.ID, Session: t.Session, Subject: t.Subject, Client: t.Client, Key: t.Key,
+		SessionAt: t.SessionAt, MintedAt: t.MintedAt, AuthTime: t.AuthTime, IssuedAt: t.IssuedAt,
+	})
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/revocast/revocast/events"
 )
 
-// diskCopy is the last set that an issuer published, kept so that a verifier
-// can start while the issuer cannot be reached. What is read back passes the
-// same filter as what is fetched.
+// diskCopy is the last set that an issuer published, or what was announced of its
+// keys, kept so that a verifier can start while neither can be reached. What is read
+// back passes the same filter as what comes new.
 type diskCopy struct{ path string }
 
 // newDiskCopy names the file by a hash of the issuer, whose own characters are
 // none of the file system's business.
-func newDiskCopy(dir string, issuer events.Issuer) diskCopy {
+func newDiskCopy(dir string, issuer events.Issuer, ending string) diskCopy {
 	sum := sha256.Sum256([]byte(issuer))
-	return diskCopy{filepath.Join(dir, hex.EncodeToString(sum[:16])+".jwks.json")}
+	return diskCopy{filepath.Join(dir, hex.EncodeToString(sum[:16])+ending)}
 }
 
 // load gives the text and when it was saved; "" without error if there is none.

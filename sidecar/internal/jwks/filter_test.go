@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/revocast/revocast/sidecar/internal/jwks"
 )
@@ -99,7 +100,7 @@ func TestNotASet(t *testing.T) {
 			good := mustFind(t, s, "good")
 			site.text("/jwks", text)
 			answer(t, s, "other", jwks.ErrUnavailable)
-			if again := mustFind(t, s, "good"); again != good || good.Withdrawn() {
+			if again := mustFind(t, s, "good"); again != good || !good.Usable(time.Now()) {
 				t.Error("the good key is gone")
 			}
 		})

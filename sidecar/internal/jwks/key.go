@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/sidecar/internal/strict"
@@ -27,8 +28,8 @@ const (
 // Algorithms lists them.
 func Algorithms() []string { return []string{ES256, RS256, EdDSA} }
 
-// Key is one public key. Its exported fields are read-only; [Key.Withdrawn] is
-// safe for concurrent use.
+// Key is one public key. Its exported fields are read-only; [Key.Usable] is safe for
+// concurrent use.
 type Key struct {
 	ID events.KeyID
 	// Algorithm is the only one the key may be used with.
@@ -38,11 +39,17 @@ type Key struct {
 	Public crypto.PublicKey
 
 	withdrawn atomic.Bool
+	// until is when the word for it ends, in Unix seconds; zero for never.
+	until atomic.Int64
 }
 
-// Withdrawn reports whether the issuer has stopped publishing the key. A
-// withdrawn key stays so; if the issuer publishes it again it is another Key.
-func (k *Key) Withdrawn() bool { return k.withdrawn.Load() }
+// Usable reports whether the key counts at a time: its issuer publishes it, or the
+// realm has announced it and the announcement holds. A key that was withdrawn stays
+// so; if the issuer publishes it again it is another Key.
+func (k *Key) Usable(now time.Time) bool {
+	until := k.until.Load()
+	return !k.withdrawn.Load() && (until == 0 || now.Unix() < until)
+}
 
 // same reports whether both are one key, so that whoever keeps the older need
 // not learn of the newer.

@@ -8,6 +8,7 @@ type Metrics struct {
 	refreshes *prometheus.CounterVec
 	keys      *prometheus.GaugeVec
 	fetched   *prometheus.GaugeVec
+	announced *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics with reg, once a process.
@@ -25,8 +26,12 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Name: "revocast_sidecar_jwks_fetched_timestamp_seconds",
 			Help: "When an issuer's key set was last read with success; survives restarts with the saved copy.",
 		}, []string{"issuer"}),
+		announced: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "revocast_sidecar_jwks_announced_keys",
+			Help: "Keys of an issuer of the realm that the feed has announced or withdrawn, with the root's signature.",
+		}, []string{"issuer"}),
 	}
-	for _, c := range []prometheus.Collector{m.refreshes, m.keys, m.fetched} {
+	for _, c := range []prometheus.Collector{m.refreshes, m.keys, m.fetched, m.announced} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -46,6 +46,10 @@ type Config struct {
 	Timeout time.Duration
 	// Wait is the longest a request waits for a kid not in the set. 0: 1 second.
 	Wait time.Duration
+	// Announced says whether the realm's root has signed a key as announced, or as
+	// retired. Nil is for an issuer outside the realm: of its keys the feed says
+	// nothing.
+	Announced func(k events.Key, retired bool) bool
 }
 
 // Deps are what a [Set] works with.
@@ -68,13 +72,21 @@ type Set struct {
 
 	// keys is replaced whole and never changed.
 	keys atomic.Pointer[map[events.KeyID]*Key]
-	// text is what keys were parsed from. Only New and Run touch it.
-	text string
+
+	// changing is held by whoever replaces keys. They are made of what the issuer
+	// published last, which text was parsed into, and of what was announced.
+	changing  sync.Mutex
+	text      string
+	published map[events.KeyID]*Key
+	announced map[events.KeyID]announced
+	saved     diskCopy
 
 	// wake asks Run for an attempt.
 	wake chan struct{}
 
 	mu sync.Mutex
+	// changed is closed, and replaced, when keys are.
+	changed chan struct{}
 	// round is closed, and replaced, when an attempt ends.
 	round chan struct{}
 	// ended is when the last attempt did; zero before the first.
@@ -112,12 +124,17 @@ func New(cfg Config, deps Deps) (*Set, error) {
 	s := &Set{
 		cfg: cfg, source: from,
 		log: deps.Log.With(zap.String("issuer", string(cfg.Issuer))), metrics: deps.Metrics,
-		wake: make(chan struct{}, 1), round: make(chan struct{}),
+		wake: make(chan struct{}, 1), round: make(chan struct{}), changed: make(chan struct{}),
+		announced: map[events.KeyID]announced{},
 	}
 	s.keys.Store(&map[events.KeyID]*Key{})
 	if cfg.Dir != "" && from.path == "" {
-		s.copy = newDiskCopy(cfg.Dir, cfg.Issuer)
+		s.copy = newDiskCopy(cfg.Dir, cfg.Issuer, ".jwks.json")
 		s.loadCopy()
+	}
+	if cfg.Dir != "" && cfg.Announced != nil {
+		s.saved = newDiskCopy(cfg.Dir, cfg.Issuer, ".announced.json")
+		s.loadAnnounced(time.Now())
 	}
 	return s, nil
 }
@@ -149,27 +166,34 @@ func (s *Set) loadCopy() {
 // most Config.Wait, for Run to read the set anew, unless that has just happened.
 // The error is [ErrUnknownKey] or [ErrUnavailable].
 func (s *Set) Find(ctx context.Context, id events.KeyID) (*Key, error) {
-	if k := (*s.keys.Load())[id]; k != nil {
+	if k := s.usable(id); k != nil {
 		return k, nil
 	}
-	if !s.awaitRound(ctx) {
+	if !s.await(ctx, id) {
 		return nil, ErrUnavailable
 	}
-	keys := *s.keys.Load()
-	if k := keys[id]; k != nil {
+	if k := s.usable(id); k != nil {
 		return k, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.good || len(keys) == 0 {
+	if !s.good || len(*s.keys.Load()) == 0 {
 		return nil, ErrUnavailable
 	}
 	return nil, ErrUnknownKey
 }
 
-// awaitRound asks for an attempt and waits for its end. It reports whether the
-// last attempt is recent.
-func (s *Set) awaitRound(ctx context.Context) bool {
+// usable gives the key of that id if it counts now.
+func (s *Set) usable(id events.KeyID) *Key {
+	if k := (*s.keys.Load())[id]; k != nil && k.Usable(time.Now()) {
+		return k
+	}
+	return nil
+}
+
+// await asks for an attempt and waits for its end, or until there is such a key. It
+// reports whether either is so, or the last attempt is recent.
+func (s *Set) await(ctx context.Context, id events.KeyID) bool {
 	s.mu.Lock()
 	if s.recent() {
 		s.mu.Unlock()
@@ -194,13 +218,23 @@ func (s *Set) awaitRound(ctx context.Context) bool {
 	}
 	timer := time.NewTimer(s.cfg.Wait)
 	defer timer.Stop()
-	select {
-	case <-round:
-		return true
-	case <-timer.C:
-	case <-ctx.Done():
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		if s.usable(id) != nil {
+			return true
+		}
+		select {
+		case <-round:
+			return true
+		case <-changed:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
 	}
-	return false
 }
 
 // recent reports whether the throttle forbids another attempt. mu must be held.
@@ -290,29 +324,21 @@ func (s *Set) refresh(ctx context.Context) bool {
 	return err == nil
 }
 
-// apply makes text the set: keys that stay keep their identity, keys that are
-// gone are withdrawn.
+// apply makes text what the issuer publishes.
 func (s *Set) apply(text string) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	now := time.Now()
 	if text == s.text {
+		s.merge(now) // announcements end
 		return nil
 	}
 	keys, refused, err := parseSet(text)
 	if err != nil {
 		return fmt.Errorf("reading key set: %w", err)
 	}
-	before := *s.keys.Load()
-	for id, key := range keys {
-		if old := before[id]; old != nil && old.same(key) {
-			keys[id] = old
-		}
-	}
-	s.keys.Store(&keys)
-	for id, old := range before {
-		if keys[id] != old {
-			old.withdrawn.Store(true)
-		}
-	}
-	s.text = text
+	s.text, s.published = text, keys
+	s.merge(now)
 	issuer := string(s.cfg.Issuer)
 	s.metrics.keys.WithLabelValues(issuer, "usable").Set(float64(len(keys)))
 	s.metrics.keys.WithLabelValues(issuer, "refused").Set(float64(len(refused)))

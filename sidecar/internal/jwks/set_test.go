@@ -155,20 +155,20 @@ func TestRotation(t *testing.T) {
 
 	site.text("/jwks", setOf(t, second, first))
 	two := mustFind(t, s, "2")
-	if mustFind(t, s, "1") != one || one.Withdrawn() {
+	if mustFind(t, s, "1") != one || !one.Usable(time.Now()) {
 		t.Fatal("a key that stays has become another")
 	}
 	site.text("/jwks", setOf(t, second))
 	eventually(t, "the first key is withdrawn", func() bool {
 		answer(t, s, "3", jwks.ErrUnknownKey) // asks for an attempt
-		return one.Withdrawn()
+		return !one.Usable(time.Now())
 	})
 	answer(t, s, "1", jwks.ErrUnknownKey)
-	if two.Withdrawn() {
+	if !two.Usable(time.Now()) {
 		t.Fatal("the second key is withdrawn too")
 	}
 	site.text("/jwks", setOf(t, first, with(edJWK(t, "2"), object{"x": first["x"]})))
-	if again := mustFind(t, s, "1"); again == one || !one.Withdrawn() || !two.Withdrawn() {
+	if again := mustFind(t, s, "1"); again == one || one.Usable(time.Now()) || two.Usable(time.Now()) {
 		t.Error("a withdrawn key lives again, or a kid with other key material is still the old key")
 	}
 	// An issuer that publishes no key has not said that a token is forged.

@@ -48,9 +48,20 @@ func (m *Machine) sort(a *Apply, e events.Event) {
 			return
 		}
 		a.Lifts = append(a.Lifts, e.Lift)
+	case events.KeyAdded:
+		if m.config.VerifyKey == nil || !m.config.VerifyKey(e.Key) {
+			m.counters.Unsigned++
+			return
+		}
+		a.Keys = append(a.Keys, e.Key)
+	case events.KeyRetired:
+		if m.config.VerifyRetirement == nil || !m.config.VerifyRetirement(e.Key) {
+			m.counters.Unsigned++
+			return
+		}
+		a.Retired = append(a.Retired, e.Key)
 	case events.Heartbeat:
-	case events.KeyAdded, events.KeyRetired, // sidecars take keys from key sets
-		events.SessionStarted, events.SessionRefreshed, events.SessionRevoked, events.CutsRecorded,
+	case events.SessionStarted, events.SessionRefreshed, events.SessionRevoked, events.CutsRecorded,
 		events.UserRegistered, events.PasswordChanged, events.UserUpdated, events.ClientUpdated,
 		events.OperatorAdded, events.OperatorRemoved, events.SecretSealed, events.LifetimesDeclared,
 		events.SessionReplayed, events.BarrierPassed, // of the journal

@@ -24,7 +24,7 @@
 //     gives as well.
 //   - Sequences of two epochs are never compared. A new epoch, or one whose
 //     heartbeats fall back behind what is applied, is followed from its beginning.
-//   - What would allow counts only if signed by the realm's root key; an event
-//     that cannot be used is counted and stops nothing.
+//   - What would allow, and what would deny for good, counts only if signed by the
+//     realm's root key; an event that cannot be used is counted and stops nothing.
 //   - Memory is bounded: what does not fit is dropped and read again.
 package replica

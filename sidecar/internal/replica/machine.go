@@ -17,6 +17,9 @@ type Config struct {
 	// VerifyLift says whether a lift bears the realm root's signature. Without it
 	// none does.
 	VerifyLift func(events.Lift) bool
+	// VerifyKey and VerifyRetirement say the same of a signing key that is announced
+	// or withdrawn. A retirement denies, but it is remembered and cannot be lifted.
+	VerifyKey, VerifyRetirement func(events.Key) bool
 }
 
 // Machine is the state of following one feed. It is not safe for concurrent use;

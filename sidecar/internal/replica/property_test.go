@@ -23,6 +23,7 @@ func TestFreshMeansApplied(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"":           w.check,
 			"revoke":     func(*rapid.T) { w.publish(w.revocation()) },
+			"announce":   func(*rapid.T) { w.publish(w.announcement()) },
 			"beat":       func(*rapid.T) { w.beat() },
 			"deliver":    w.deliver,
 			"flow":       w.flow,
@@ -79,6 +80,7 @@ func newWorld(t *rapid.T) *world {
 		config: replica.Config{
 			MaxMessages: rapid.IntRange(1, 6).Draw(t, "room"), MaxBytes: 500,
 			VerifyLift: func(l events.Lift) bool { return len(l.Signature) > 0 },
+			VerifyKey:  func(events.Key) bool { return true },
 		},
 	}
 	w.newEpoch()
@@ -101,6 +103,12 @@ func (w *world) newEpoch() {
 func (w *world) revocation() events.Event {
 	w.ids++
 	return events.Revoked{Revocation: events.Revocation{ID: events.RevocationID(fmt.Sprint("r", w.ids))}}
+}
+
+// announcement is of a key; it counts as applied under the same kind of id.
+func (w *world) announcement() events.Event {
+	w.ids++
+	return events.KeyAdded{Key: events.Key{ID: events.KeyID(fmt.Sprint("k", w.ids))}}
 }
 
 func (w *world) beat() { w.publish(events.Heartbeat{Epoch: w.epoch}) }
@@ -271,6 +279,9 @@ func (w *world) perform(e replica.Effects) {
 		for _, r := range e.Apply.Entries {
 			w.applied[r.ID] = true
 		}
+		for _, k := range e.Apply.Keys {
+			w.applied[events.RevocationID(k.ID)] = true
+		}
 		w.cursor = e.Apply.Cursor
 		e = w.machine.Applied()
 	}
@@ -289,10 +300,16 @@ func (w *world) check(t *rapid.T) {
 		t.Fatal("caught up, and never fresh")
 	}
 	for _, m := range w.stream {
-		r, is := m.event.(events.Revoked)
-		if is && !m.stored.After(st.FreshAsOf) && !w.applied[r.Revocation.ID] {
+		var id events.RevocationID
+		switch e := m.event.(type) {
+		case events.Revoked:
+			id = e.Revocation.ID
+		case events.KeyAdded:
+			id = events.RevocationID(e.Key.ID)
+		}
+		if id != "" && !m.stored.After(st.FreshAsOf) && !w.applied[id] {
 			t.Fatalf("fresh as of %v, but %s, stored at %v with number %d, was not applied: %+v",
-				st.FreshAsOf, r.Revocation.ID, m.stored, m.sequence, st)
+				st.FreshAsOf, id, m.stored, m.sequence, st)
 		}
 	}
 }

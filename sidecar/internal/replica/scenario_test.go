@@ -32,7 +32,8 @@ var update = flag.Bool("update", false, "rewrite what the scenarios under testda
 //	refuse | forget                how the next Apply ends, instead of Applied
 //
 // Times are durations since the story began. Events are beat:EPOCH, revoke:ID,
-// lift:ID (signed), forged:ID (a lift, unsigned), key, session, unknown, malformed.
+// lift:ID, key:ID and retire:ID (signed), forged:ID, forgedkey:ID and forgedretire:ID
+// (the same, unsigned), session, unknown, malformed.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -93,6 +94,8 @@ type story struct {
 
 func (s *story) restart(c replica.Config, cursor replica.Cursor) {
 	c.VerifyLift = func(l events.Lift) bool { return len(l.Signature) > 0 }
+	c.VerifyKey = func(k events.Key) bool { return string(k.Signature) == "key" }
+	c.VerifyRetirement = func(k events.Key) bool { return string(k.Signature) == "retire" }
 	s.config, s.machine, s.fetches = c, replica.New(c, cursor), nil
 }
 
@@ -209,7 +212,13 @@ func parseEvent(word string) (events.Event, error) {
 	case "forged":
 		return events.Lifted{Lift: events.Lift{RevocationID: events.RevocationID(id)}}, nil
 	case "key":
-		return events.KeyAdded{}, nil
+		return events.KeyAdded{Key: events.Key{ID: events.KeyID(id), Signature: []byte("key")}}, nil
+	case "forgedkey":
+		return events.KeyAdded{Key: events.Key{ID: events.KeyID(id), Signature: []byte("retire")}}, nil
+	case "retire":
+		return events.KeyRetired{Key: events.Key{ID: events.KeyID(id), Signature: []byte("retire")}}, nil
+	case "forgedretire":
+		return events.KeyRetired{Key: events.Key{ID: events.KeyID(id), Signature: []byte("key")}}, nil
 	case "session":
 		return events.SessionStarted{}, nil
 	case "unknown":
@@ -230,6 +239,12 @@ func (s *story) perform(e replica.Effects) {
 		}
 		for _, l := range a.Lifts {
 			fmt.Fprintf(&s.out, " lift:%s", l.RevocationID)
+		}
+		for _, k := range a.Keys {
+			fmt.Fprintf(&s.out, " key:%s", k.ID)
+		}
+		for _, k := range a.Retired {
+			fmt.Fprintf(&s.out, " retire:%s", k.ID)
 		}
 		ending := s.ending
 		s.ending = ""

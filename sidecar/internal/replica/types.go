@@ -52,12 +52,16 @@ type Effects struct {
 	Fetch *Fetch
 }
 
-// Apply is what the denylist has to take in: entries, lifts and cursor in one
-// step. Any of it may have been applied before. The receiver owns it.
+// Apply is what has to be taken in, in one step: by the denylist entries, lifts and
+// cursor, by the key sets keys. Any of it may have been applied before. The receiver
+// owns it.
 type Apply struct {
 	Entries []events.Revocation
-	// Lifts carry a valid signature of the realm's root key.
-	Lifts []events.Lift
+	// Lifts, Keys and Retired carry a valid signature of the realm's root key. Keys
+	// are signing keys announced, Retired those withdrawn.
+	Lifts   []events.Lift
+	Keys    []events.Key
+	Retired []events.Key
 	// Cursor may lie behind an earlier one, after a new epoch or a rollback.
 	Cursor Cursor
 }

@@ -26,7 +26,7 @@ type Config struct {
 	// Options say how to connect: credentials, TLS. They cannot change what the
 	// syncer needs of the connection itself: its inbox, its handlers, its patience.
 	Options []nats.Option
-	// Root is the realm's root key, without which no lift counts.
+	// Root is the realm's root key, without which no lift and no key counts.
 	Root ed25519.PublicKey
 	// ID names this sidecar in reports: letters, digits, '-' and '_', at most 128.
 	ID string
@@ -57,9 +57,9 @@ func (c Config) Validate() error {
 
 // Denylist takes in what the feed says.
 type Denylist interface {
-	// Apply must deny by the entries once it returns. It may be given what it has
-	// already, and a cursor behind its last. After an error it is given the same
-	// again. One caller at a time.
+	// Apply must deny by the entries, and know the keys, once it returns. It may be
+	// given what it has already, and a cursor behind its last. After an error it is
+	// given the same again. One caller at a time.
 	Apply(a replica.Apply) error
 }
 
@@ -89,10 +89,13 @@ func New(cfg Config, deps Deps) (*Syncer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	verify := func(l events.Lift) bool { return codec.VerifyLift(cfg.Root, cfg.Realm, l) }
 	s := &Syncer{
 		cfg: cfg, denylist: deps.Denylist, log: deps.Log,
-		machine: replica.New(replica.Config{VerifyLift: verify}, deps.Cursor),
+		machine: replica.New(replica.Config{
+			VerifyLift:       func(l events.Lift) bool { return codec.VerifyLift(cfg.Root, cfg.Realm, l) },
+			VerifyKey:        func(k events.Key) bool { return codec.VerifyKey(cfg.Root, cfg.Realm, k) },
+			VerifyRetirement: func(k events.Key) bool { return codec.VerifyRetirement(cfg.Root, cfg.Realm, k) },
+		}, deps.Cursor),
 	}
 	s.publish()
 	if err := deps.Metrics.Register(newCollector(s)); err != nil {

@@ -162,6 +162,10 @@ func (t Trust) withDefaults() Trust {
 	return t
 }
 
+// InRealm reports whether the issuer is one of this realm, of whose keys the feed may
+// speak and whose positions count.
+func (t Trust) InRealm() bool { return !t.withDefaults().Foreign }
+
 // profile reports whether RFC 9068 binds the rule's tokens.
 func (t Trust) profile() bool { return sameType(t.Type, claims.TypeAccessToken) }
 

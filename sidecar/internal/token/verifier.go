@@ -143,7 +143,7 @@ type Verified struct {
 // do, or until ctx ends.
 func (v *Verifier) Verify(ctx context.Context, raw string, now time.Time) (*Verified, error) {
 	ms := now.UnixMilli()
-	if t := v.cache.get(raw); t != nil && !t.key.Withdrawn() {
+	if t := v.cache.get(raw); t != nil && t.key.Usable(now) {
 		if err := t.inTime(ms); err != nil {
 			return nil, err
 		}

@@ -127,7 +127,7 @@ func TestWithdrawnKeyEndsItsTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.Unpublish("ES256")
-	for deadline := time.Now().Add(10 * time.Second); !key.Withdrawn(); {
+	for deadline := time.Now().Add(10 * time.Second); key.Usable(time.Now()); {
 		if _, err := set.Find(t.Context(), "unknown"); !errors.Is(err, jwks.ErrUnknownKey) || time.Now().After(deadline) {
 			t.Fatalf("the key is not withdrawn: %v", err)
 		}

@@ -10,7 +10,6 @@ package metadata
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/revocast/revocast/events"
@@ -29,21 +28,20 @@ type document struct {
 }
 
 // Handler answers with the document of an issuer whose endpoints lie below its own
-// URL. The document is made once.
-func Handler(issuer events.Issuer, scopes []string) (http.Handler, error) {
+// URL. scopes is asked each time, since clients come and go while it runs.
+func Handler(issuer events.Issuer, scopes func() []string) http.Handler {
 	methods := []string{"none", "client_secret_basic", "client_secret_post"}
-	body, err := json.Marshal(document{
+	d := document{
 		Issuer: string(issuer), TokenEndpoint: string(issuer) + "/oauth/token",
 		RevocationURL: string(issuer) + "/oauth/revoke", JWKS: string(issuer) + "/.well-known/jwks.json",
-		GrantTypes: []string{"refresh_token"}, TokenAuth: methods, RevocationAuth: methods, Scopes: scopes,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("describing issuer %s: %w", issuer, err)
+		GrantTypes: []string{"refresh_token"}, TokenAuth: methods, RevocationAuth: methods,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		now := d
+		now.Scopes = scopes()
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "public, max-age=300")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(body) // the client may be gone
-	}), nil
+		_ = json.NewEncoder(w).Encode(now) // the client may be gone
+	})
 }

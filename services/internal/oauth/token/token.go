@@ -4,7 +4,10 @@
 // Invariants:
 //
 //   - Why a refresh token gives nothing is not said: every such answer is the
-//     same invalid_grant, so that a thief learns nothing from it.
+//     same invalid_grant. One exception: reuse is named in a header. By then the
+//     session is over, so a thief learns what any further try would show.
+//   - A step-up is asked for of tokens alone whose session lives, and leaves both as
+//     they are. It is 400: 401 is about the client here (RFC 6749 section 5.2).
 //   - A request that was not decided is answered 503, never invalid_grant: a
 //     client that sees the latter throws its token away.
 package token
@@ -13,7 +16,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -23,10 +28,12 @@ import (
 	"github.com/revocast/revocast/services/internal/issue"
 	"github.com/revocast/revocast/services/internal/oauth"
 	"github.com/revocast/revocast/services/internal/oauth/clientauth"
+	"github.com/revocast/revocast/services/internal/remote"
 	"github.com/revocast/revocast/services/internal/session"
 )
 
-// OutcomeHeader says whether an answer is a rotation's own or a repetition.
+// OutcomeHeader says what became of a refresh: rotated, kept (where policy does not
+// rotate), concurrent, lost-response, reuse, step-up or refused.
 const OutcomeHeader = "X-Revocast-Refresh"
 
 // Refresher is the use case behind the endpoint.
@@ -43,24 +50,39 @@ type Handler struct {
 	Outcomes *prometheus.CounterVec
 }
 
-// Outcomes of a refresh, as counted. A reuse is somebody else's use of a token: an
-// alarm.
+// outcome is what became of a refresh, as counted; in the header with hyphens.
+type outcome string
+
 const (
-	rotated   = "rotated"
-	replayed  = "replayed"
-	reused    = "reused"
-	refused   = "refused"
-	undecided = "undecided"
+	rotated      outcome = "rotated"
+	kept         outcome = "kept"
+	concurrent   outcome = "concurrent"
+	lostResponse outcome = "lost_response"
+	// reused is somebody else's use of a token: an alarm.
+	reused    outcome = "reused"
+	stepUp    outcome = "step_up"
+	refused   outcome = "refused"
+	undecided outcome = "undecided"
 )
+
+func (o outcome) header() string {
+	switch o {
+	case reused:
+		return "reuse"
+	case rotated, kept, concurrent, lostResponse, stepUp, refused, undecided:
+	}
+	return strings.ReplaceAll(string(o), "_", "-")
+}
 
 // NewOutcomes registers the counter of refreshes.
 func NewOutcomes(metrics prometheus.Registerer) (*prometheus.CounterVec, error) {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "revocast_issuer_refreshes_total",
-		Help: "Refreshes by outcome: rotated, replayed (the same answer again), reused (a stolen token: its session was ended), refused, undecided.",
+		Help: "Refreshes by outcome: rotated, kept (by policy), concurrent (the same answer again), lost_response (again, long after), " +
+			"reused (a stolen token: its session was ended), step_up (a credential is needed), refused, undecided.",
 	}, []string{"outcome"})
-	for _, outcome := range []string{rotated, replayed, reused, refused, undecided} {
-		c.WithLabelValues(outcome)
+	for _, o := range []outcome{rotated, kept, concurrent, lostResponse, reused, stepUp, refused, undecided} {
+		c.WithLabelValues(string(o))
 	}
 	return c, metrics.Register(c)
 }
@@ -92,38 +114,67 @@ func (h Handler) refresh(w http.ResponseWriter, r *http.Request, form oauth.Form
 		oauth.WriteError(w, oauth.Refuse(oauth.InvalidRequest, "refresh_token is missing."))
 		return
 	}
+	device := form.Get("device_id")
+	if len(device) > maxDevice || !utf8.ValidString(device) || strings.ContainsFunc(device, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+		oauth.WriteError(w, oauth.Refuse(oauth.InvalidRequest, "device_id has at most 256 bytes, and no control characters."))
+		return
+	}
 	grant, err := h.Refresher.Refresh(r.Context(), issue.Refresh{
-		Token: refreshToken, Policy: client.Policy, Scope: form.Get("scope"),
+		Token: refreshToken, Policy: client.Policy, Scope: form.Get("scope"), DeviceID: device, Address: remote.Addr(r),
 		Proof: session.Proof{
 			Client: client.ID, Authenticated: !client.Public, DeviceSecret: form.Get("device_secret"),
 		},
 	})
+	o := outcomeOf(grant, err)
+	h.Outcomes.WithLabelValues(string(o)).Inc()
+	if o != undecided {
+		w.Header().Set(OutcomeHeader, o.header())
+	}
 	if err != nil {
 		oauth.WriteError(w, h.refusal(err, client.ID))
 		return
 	}
-	outcome := rotated
-	if grant.Replayed {
-		outcome = replayed
-	}
-	h.Outcomes.WithLabelValues(outcome).Inc()
-	w.Header().Set(OutcomeHeader, outcome)
 	oauth.WriteTokens(w, oauth.Tokens{
 		Access: grant.AccessToken, Type: "Bearer", ExpiresIn: grant.ExpiresIn,
 		Refresh: grant.RefreshToken, Scope: grant.Scope, SessionID: grant.Session,
 	})
 }
 
-// refusal turns a use case's error into what the client learns.
-func (h Handler) refusal(err error, client events.ClientID) error {
-	outcome := refused
+func outcomeOf(grant issue.Grant, err error) outcome {
 	switch {
 	case errors.Is(err, session.ErrReuse):
-		outcome = reused
-	case !errors.Is(err, issue.ErrGrant) && !errors.Is(err, issue.ErrScope) && !errors.Is(err, issue.ErrSlowDown):
-		outcome = undecided
+		return reused
+	case errors.Is(err, session.ErrStepUp):
+		return stepUp
+	case errors.Is(err, issue.ErrGrant), errors.Is(err, issue.ErrScope), errors.Is(err, issue.ErrSlowDown):
+		return refused
+	case err != nil:
+		return undecided
+	case grant.LostResponse:
+		return lostResponse
+	case grant.Replayed:
+		return concurrent
+	case grant.Kept:
+		return kept
 	}
-	h.Outcomes.WithLabelValues(outcome).Inc()
+	return rotated
+}
+
+// refusal turns a use case's error into what the client learns.
+func (h Handler) refusal(err error, client events.ClientID) error {
+	if throttled, ok := errors.AsType[*issue.ThrottledError](err); ok {
+		return &oauth.Error{
+			Code: oauth.TemporarilyUnavailable, Description: "Refused too often; wait.",
+			Status: http.StatusTooManyRequests, RetryAfter: throttled.After,
+		}
+	}
+	if needed, ok := errors.AsType[*issue.StepUpError](err); ok {
+		h.Log.Info("refresh needs a credential", zap.String("client", string(client)), zap.Error(err))
+		return &oauth.Error{
+			Code: oauth.InsufficientUserAuthentication, Description: "Log in again; the session lives on until then.",
+			StepUp: &oauth.StepUp{ACRValues: session.ACRPassword, Session: needed.Session},
+		}
+	}
 	switch {
 	case errors.Is(err, issue.ErrGrant):
 		h.Log.Info("refresh refused", zap.String("client", string(client)), zap.Error(err))
@@ -139,6 +190,9 @@ func (h Handler) refusal(err error, client events.ClientID) error {
 	h.Log.Warn("refresh not decided", zap.String("client", string(client)), zap.Error(err))
 	return oauth.Unavailable(time.Second)
 }
+
+// maxDevice bounds a device id in bytes, as at login.
+const maxDevice = 256
 
 // tooFast is how long a client that refreshes in a loop is asked to wait.
 const tooFast = 5 * time.Second

@@ -2074,11 +2074,12 @@ func (x *Session) GetReplaces() string {
 }
 
 type Rotation struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
-	AtNs          int64                  `protobuf:"varint,2,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Generation     uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	AtNs           int64                  `protobuf:"varint,2,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"`
+	SuccessorKeyId string                 `protobuf:"bytes,3,opt,name=successor_key_id,json=successorKeyId,proto3" json:"successor_key_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Rotation) Reset() {
@@ -2123,6 +2124,13 @@ func (x *Rotation) GetAtNs() int64 {
 		return x.AtNs
 	}
 	return 0
+}
+
+func (x *Rotation) GetSuccessorKeyId() string {
+	if x != nil {
+		return x.SuccessorKeyId
+	}
+	return ""
 }
 
 type Ending struct {
@@ -2194,14 +2202,16 @@ func (x *Ending) GetAtS() int64 {
 }
 
 type User struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Subject       string                 `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
-	Username      string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
-	PasswordHash  string                 `protobuf:"bytes,3,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
-	Roles         []string               `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
-	Disabled      bool                   `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
-	Version       uint64                 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
-	Spared        string                 `protobuf:"bytes,7,opt,name=spared,proto3" json:"spared,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Subject      string                 `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	Username     string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	PasswordHash string                 `protobuf:"bytes,3,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"`
+	Roles        []string               `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
+	Disabled     bool                   `protobuf:"varint,5,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Version      uint64                 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	Spared       string                 `protobuf:"bytes,7,opt,name=spared,proto3" json:"spared,omitempty"`
+	// Without a cut, which is the position of the message it stands in.
+	Entails       *Revocation `protobuf:"bytes,8,opt,name=entails,proto3" json:"entails,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2283,6 +2293,13 @@ func (x *User) GetSpared() string {
 		return x.Spared
 	}
 	return ""
+}
+
+func (x *User) GetEntails() *Revocation {
+	if x != nil {
+		return x.Entails
+	}
+	return nil
 }
 
 type Key struct {
@@ -2378,11 +2395,13 @@ func (x *Key) GetUntilS() int64 {
 }
 
 type Client struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Disabled      bool                   `protobuf:"varint,2,opt,name=disabled,proto3" json:"disabled,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	By            *Initiator             `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Disabled bool                   `protobuf:"varint,2,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Reason   string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	By       *Initiator             `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	// As in User.
+	Entails       *Revocation `protobuf:"bytes,5,opt,name=entails,proto3" json:"entails,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2441,6 +2460,13 @@ func (x *Client) GetReason() string {
 func (x *Client) GetBy() *Initiator {
 	if x != nil {
 		return x.By
+	}
+	return nil
+}
+
+func (x *Client) GetEntails() *Revocation {
+	if x != nil {
+		return x.Entails
 	}
 	return nil
 }
@@ -2533,6 +2559,7 @@ type Lifetime struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TtlS          int64                  `protobuf:"varint,1,opt,name=ttl_s,json=ttlS,proto3" json:"ttl_s,omitempty"`
 	SeenS         int64                  `protobuf:"varint,2,opt,name=seen_s,json=seenS,proto3" json:"seen_s,omitempty"`
+	SinceS        int64                  `protobuf:"varint,3,opt,name=since_s,json=sinceS,proto3" json:"since_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2577,6 +2604,13 @@ func (x *Lifetime) GetTtlS() int64 {
 func (x *Lifetime) GetSeenS() int64 {
 	if x != nil {
 		return x.SeenS
+	}
+	return 0
+}
+
+func (x *Lifetime) GetSinceS() int64 {
+	if x != nil {
+		return x.SinceS
 	}
 	return 0
 }
@@ -2790,17 +2824,18 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\anetwork\x18\x1a \x01(\tR\anetwork\x12\x1d\n" +
 	"\n" +
 	"new_device\x18\x1b \x01(\bR\tnewDevice\x12\x1a\n" +
-	"\breplaces\x18\x1c \x01(\tR\breplaces\"?\n" +
+	"\breplaces\x18\x1c \x01(\tR\breplaces\"i\n" +
 	"\bRotation\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x13\n" +
-	"\x05at_ns\x18\x02 \x01(\x03R\x04atNs\"\x87\x01\n" +
+	"\x05at_ns\x18\x02 \x01(\x03R\x04atNs\x12(\n" +
+	"\x10successor_key_id\x18\x03 \x01(\tR\x0esuccessorKeyId\"\x87\x01\n" +
 	"\x06Ending\x12#\n" +
 	"\rrevocation_id\x18\x01 \x01(\fR\frevocationId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12-\n" +
 	"\x02by\x18\x03 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\x12\x11\n" +
-	"\x04at_s\x18\x04 \x01(\x03R\x03atS\"\xc5\x01\n" +
+	"\x04at_s\x18\x04 \x01(\x03R\x03atS\"\xff\x01\n" +
 	"\x04User\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12#\n" +
@@ -2808,7 +2843,8 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x1a\n" +
 	"\bdisabled\x18\x05 \x01(\bR\bdisabled\x12\x18\n" +
 	"\aversion\x18\x06 \x01(\x04R\aversion\x12\x16\n" +
-	"\x06spared\x18\a \x01(\tR\x06spared\"\xb6\x01\n" +
+	"\x06spared\x18\a \x01(\tR\x06spared\x128\n" +
+	"\aentails\x18\b \x01(\v2\x1e.revocast.events.v1.RevocationR\aentails\"\xb6\x01\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x10\n" +
@@ -2817,12 +2853,13 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"\x06issuer\x18\x05 \x01(\tR\x06issuer\x12 \n" +
 	"\fnot_before_s\x18\x06 \x01(\x03R\n" +
 	"notBeforeS\x12\x17\n" +
-	"\auntil_s\x18\a \x01(\x03R\x06untilS\"{\n" +
+	"\auntil_s\x18\a \x01(\x03R\x06untilS\"\xb5\x01\n" +
 	"\x06Client\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bdisabled\x18\x02 \x01(\bR\bdisabled\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12-\n" +
-	"\x02by\x18\x04 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\"\xbf\x01\n" +
+	"\x02by\x18\x04 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\x128\n" +
+	"\aentails\x18\x05 \x01(\v2\x1e.revocast.events.v1.RevocationR\aentails\"\xbf\x01\n" +
 	"\bOperator\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1d\n" +
@@ -2830,10 +2867,11 @@ const file_revocast_events_v1_events_proto_rawDesc = "" +
 	"token_hash\x18\x03 \x01(\fR\ttokenHash\x12 \n" +
 	"\vcertificate\x18\x04 \x01(\bR\vcertificate\x12\x1b\n" +
 	"\texpires_s\x18\x05 \x01(\x03R\bexpiresS\x12-\n" +
-	"\x02by\x18\x06 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\"6\n" +
+	"\x02by\x18\x06 \x01(\v2\x1d.revocast.events.v1.InitiatorR\x02by\"O\n" +
 	"\bLifetime\x12\x13\n" +
 	"\x05ttl_s\x18\x01 \x01(\x03R\x04ttlS\x12\x15\n" +
-	"\x06seen_s\x18\x02 \x01(\x03R\x05seenS\";\n" +
+	"\x06seen_s\x18\x02 \x01(\x03R\x05seenS\x12\x17\n" +
+	"\asince_s\x18\x03 \x01(\x03R\x06sinceS\";\n" +
 	"\x10LiftedRevocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x17\n" +
 	"\auntil_s\x18\x02 \x01(\x03R\x06untilS*}\n" +
@@ -2948,13 +2986,15 @@ var file_revocast_events_v1_events_proto_depIdxs = []int32{
 	27, // 42: revocast.events.v1.Session.rotations:type_name -> revocast.events.v1.Rotation
 	28, // 43: revocast.events.v1.Session.ended:type_name -> revocast.events.v1.Ending
 	24, // 44: revocast.events.v1.Ending.by:type_name -> revocast.events.v1.Initiator
-	24, // 45: revocast.events.v1.Client.by:type_name -> revocast.events.v1.Initiator
-	24, // 46: revocast.events.v1.Operator.by:type_name -> revocast.events.v1.Initiator
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	25, // 45: revocast.events.v1.User.entails:type_name -> revocast.events.v1.Revocation
+	24, // 46: revocast.events.v1.Client.by:type_name -> revocast.events.v1.Initiator
+	25, // 47: revocast.events.v1.Client.entails:type_name -> revocast.events.v1.Revocation
+	24, // 48: revocast.events.v1.Operator.by:type_name -> revocast.events.v1.Initiator
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_revocast_events_v1_events_proto_init() }

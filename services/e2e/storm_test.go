@@ -1,0 +1,204 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/codec"
+	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/events/topology"
+	"github.com/revocast/revocast/services/internal/stack"
+)
+
+// R4, INV-4: a thousand sessions, each refreshed by twenty callers at the same moment,
+// over three issuer processes of which one is killed and started again throughout.
+// Nobody is logged out, no lineage forks, and no token that was handed out is lost.
+func TestRefreshStormWithKills(t *testing.T) {
+	s := start(t, 1)
+	var issuers []*stack.Server
+	issuers = append(issuers, s.Issuer())
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		issuer, err := s.AddIssuer(ctx)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		issuers = append(issuers, issuer)
+	}
+	anyone := func() *stack.Server { return issuers[rand.IntN(len(issuers))] } //nolint:gosec // spreads load
+	sessions, callers := size(40, 1000), 20
+	kills := killing(t, issuers[2])
+	began := time.Now()
+	var refreshes, replayed, loggedOut, forked, lost atomic.Int64
+	var done sync.Map
+	work(sessions, 16, func(int) {
+		mine := logInAt(t, anyone, stack.AlicePassword)
+		if mine.status != http.StatusOK {
+			t.Errorf("logging in: %s", mine)
+			return
+		}
+		session := mine.tokens(t)
+		var mu sync.Mutex
+		successors := map[string]int{}
+		var group sync.WaitGroup
+		for range callers {
+			group.Go(func() {
+				a := refreshAt(t, anyone, session.Refresh)
+				refreshes.Add(1)
+				if a.status != http.StatusOK {
+					loggedOut.Add(1)
+					t.Errorf("a refresh: %s", a)
+					return
+				}
+				if a.header.Get("X-Revocast-Refresh") != "rotated" {
+					replayed.Add(1)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				successors[a.tokens(t).Refresh]++
+			})
+		}
+		group.Wait()
+		if len(successors) != 1 {
+			forked.Add(1)
+			t.Errorf("session %s has %d successors", session.Session, len(successors))
+		}
+		for next := range successors {
+			a := refreshAt(t, anyone, next)
+			if a.status != http.StatusOK {
+				lost.Add(1)
+				t.Errorf("the token that was handed out: %s", a)
+				return
+			}
+			done.Store(events.SessionID(session.Session), a.tokens(t))
+		}
+	})
+	killed := kills()
+	if killed == 0 {
+		t.Error("nothing was killed")
+	}
+	// In the journal each session is at its second generation: one rotation for the
+	// crowd, one after it.
+	checked := 0
+	for id, n := range sessionsOf(t, s) {
+		if _, ok := done.Load(id); ok {
+			checked++
+			if n.Generation != 2 || n.Ended != nil {
+				t.Errorf("session %s is at generation %d, ended %v", id, n.Generation, n.Ended)
+			}
+		}
+	}
+	if checked != sessions {
+		t.Errorf("%d sessions in the journal, want %d", checked, sessions)
+	}
+	done.Range(func(_, v any) bool {
+		passes(t, s.Sidecars()[0], v.(tokens).Access)
+		return true
+	})
+	t.Logf("%d sessions, %d refreshes in %s, %d of them replays, %d kills: %d logged out, %d forks, %d lost",
+		sessions, refreshes.Load(), time.Since(began).Round(time.Millisecond), replayed.Load(), killed, loggedOut.Load(), forked.Load(), lost.Load())
+	if n := reuses(t, issuers); n != 0 {
+		t.Errorf("%d reuse alarms", n)
+	}
+}
+
+// work does n things, so many at a time.
+func work(n, atATime int, do func(i int)) {
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range atATime {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// killing kills a server again and again and starts it each time, until the function
+// it returns is called; that gives how often.
+func killing(t *testing.T, victim *stack.Server) (stop func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() {
+		kills := 0
+		defer func() { ended <- kills }()
+		for ctx.Err() == nil {
+			// Right after it is ready again: the time in between is its life.
+			if err := errors.Join(victim.Kill(), victim.Up(context.WithoutCancel(ctx))); err != nil {
+				t.Error(err)
+				return
+			}
+			kills++
+			timer := time.NewTimer(time.Duration(rand.IntN(1500)) * time.Millisecond) //nolint:gosec // no secret
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+			timer.Stop()
+		}
+	}()
+	return func() int {
+		cancel()
+		return <-ended
+	}
+}
+
+// sessionsOf reads the last state of every session in the journal.
+func sessionsOf(t *testing.T, s *stack.Stack) map[events.SessionID]events.Session {
+	t.Helper()
+	js, err := jetstream.New(connect(t, s, topology.Issuer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	realm := subject.Realm(stack.Realm)
+	consumer, err := js.OrderedConsumer(t.Context(), realm.JournalStream(), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{realm.Journal()}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[events.SessionID]events.Session{}
+	info, err := consumer.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for left := info.NumPending; left > 0; {
+		batch, err := consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(5*time.Second)) //nolint:gosec // small
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m := range batch.Messages() {
+			left--
+			e, err := codec.Decode(m.Data())
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch v := e.Event.(type) {
+			case events.SessionStarted:
+				all[v.Session.ID] = v.Session
+			case events.SessionRefreshed:
+				all[v.Session.ID] = v.Session
+			case events.SessionRevoked:
+				all[v.Session.ID] = v.Session
+			}
+		}
+		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+			t.Fatal(err)
+		}
+	}
+	return all
+}

@@ -1,0 +1,143 @@
+package keeper_test
+
+import (
+	"crypto/ed25519"
+	"testing"
+	"time"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/codec"
+)
+
+// What only somebody with the root's key may say is not believed of anybody else, and
+// what is said of strangers is of no interest.
+func TestForgedNews(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.replica(t)
+		_, old := r.sign(t)
+		w.feed.set(true)
+		next, err := r.Rotate(t.Context(), rotation(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, _ := w.ring(t).Key(next.ID)
+		k.Until = time.Now().Add(100 * time.Hour)
+		_, stranger, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := k.Key
+		other.Issuer = "https://other.example"
+		current, _ := w.ring(t).Key(old)
+		for _, e := range []events.Event{
+			events.KeyAdded{Key: k.Key},
+			events.KeyAdded{Key: codec.SignKey(stranger, realm, k.Key)},
+			events.KeyAdded{Key: codec.SignKey(r.keys.Root(), "other", k.Key)},
+			events.KeyAdded{Key: codec.SignRetirement(r.keys.Root(), realm, k.Key)},
+			events.KeyAdded{Key: codec.SignKey(r.keys.Root(), realm, other)},
+			events.KeyRetired{Key: current.Key},
+			events.KeyRetired{Key: codec.SignRetirement(stranger, realm, current.Key)},
+			events.Revoked{Revocation: func() events.Revocation {
+				n := revocation(old)
+				n.Issuer = "https://other.example"
+				return n
+			}()},
+			events.Revoked{Revocation: func() events.Revocation {
+				n := revocation(old)
+				n.Kind = events.KindToken
+				return n
+			}()},
+			events.Heartbeat{Epoch: "e"},
+		} {
+			payload, err := codec.Encode(envelope(e))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Heard(payload)
+		}
+		r.Heard([]byte("no event"))
+		time.Sleep(time.Minute)
+		if _, id := r.sign(t); id != old {
+			t.Errorf("%s signs, which was never announced", id)
+		}
+		// A revocation needs no signature; a lift does.
+		w.feed.set(false)
+		w.announce(t, old)
+		time.Sleep(time.Second)
+		if _, id := r.sign(t); id != next.ID {
+			t.Errorf("%s signs", id)
+		}
+	})
+}
+
+// A lifted revocation lets its key go on, unless that was retired meanwhile.
+func TestLiftedKeyRevocation(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.replica(t)
+		_, old := r.sign(t)
+		next, err := r.Rotate(t.Context(), rotation(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := revocation(old)
+		hear := func(e events.Event) {
+			payload, err := codec.Encode(envelope(e))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Heard(payload)
+			time.Sleep(time.Second)
+		}
+		hear(events.Revoked{Revocation: n})
+		if _, id := r.sign(t); id != next.ID {
+			t.Fatalf("%s signs", id)
+		}
+		lift := events.Lift{RevocationID: n.ID, Kind: n.Kind, Issuer: n.Issuer, Target: n.Target, Until: n.Until, Signature: make([]byte, 64)}
+		hear(events.Lifted{Lift: lift})
+		if _, id := r.sign(t); id != next.ID {
+			t.Error("an unsigned lift lets the key sign again")
+		}
+		hear(events.Lifted{Lift: codec.SignLift(r.keys.Root(), realm, lift)})
+		if _, id := r.sign(t); id != old {
+			t.Errorf("%s signs, though %s was lifted and is due", id, old)
+		}
+	})
+}
+
+// Every key is announced again each day, by one of the issuers, so that an
+// announcement that somebody repeats is soon worth nothing.
+func TestAnnouncedEveryDay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		never := func(s *setup) { s.cfg.Interval = 0 }
+		w.replica(t, never)
+		w.replica(t, never)
+		time.Sleep(25 * time.Hour)
+		days := map[events.KeyID]map[time.Time]int{}
+		for _, p := range w.feed.keys() {
+			e, ok := p.event.(events.KeyAdded)
+			if !ok {
+				t.Fatalf("%T", p.event)
+			}
+			if days[e.Key.ID] == nil {
+				days[e.Key.ID] = map[time.Time]int{}
+			}
+			days[e.Key.ID][e.Key.Until]++
+			if p.expires.Before(e.Key.Until) || p.expires.After(e.Key.Until.Add(time.Minute)) {
+				t.Errorf("it stays until %s and holds until %s", p.expires, e.Key.Until)
+			}
+		}
+		for id, d := range days {
+			if len(d) != 2 {
+				t.Errorf("%s was announced on %d days", id, len(d))
+			}
+			for until, n := range d {
+				if n != 1 {
+					t.Errorf("%s was announced %d times until %s", id, n, until)
+				}
+			}
+		}
+		if len(days) != 2 {
+			t.Errorf("%d keys announced", len(days))
+		}
+	})
+}
