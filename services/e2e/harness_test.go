@@ -22,8 +22,8 @@ import (
 )
 
 // bin holds the binaries under test, built once; failpointBin an issuer that can
-// be stopped between two writes.
-var bin, failpointBin string
+// be stopped between two writes, clockBin one whose clock can be set wrong.
+var bin, failpointBin, clockBin string
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -36,11 +36,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	bin, failpointBin = filepath.Join(dir, "bin"), filepath.Join(dir, "failpoint")
+	bin, failpointBin, clockBin = filepath.Join(dir, "bin"), filepath.Join(dir, "failpoint"), filepath.Join(dir, "clock")
 	for _, b := range []struct{ module, tags, pkg, out string }{
 		{"..", "", "./cmd/issuer", bin},
 		{"../../sidecar", "", "./cmd/sidecar", bin},
 		{"..", "failpoint", "./cmd/issuer", failpointBin},
+		{"..", "clockoffset", "./cmd/issuer", clockBin},
 		{"..", "", "./cmd/revocast", bin},
 		{"../../loadtest", "", "./cmd/loadtest", bin},
 	} {

@@ -24,18 +24,7 @@ import (
 // over three issuer processes of which one is killed and started again throughout.
 // Nobody is logged out, no lineage forks, and no token that was handed out is lost.
 func TestRefreshStormWithKills(t *testing.T) {
-	s := start(t, 1)
-	var issuers []*stack.Server
-	issuers = append(issuers, s.Issuer())
-	for range 2 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		issuer, err := s.AddIssuer(ctx)
-		cancel()
-		if err != nil {
-			t.Fatal(err)
-		}
-		issuers = append(issuers, issuer)
-	}
+	s, issuers := threeIssuers(t, 1)
 	anyone := func() *stack.Server { return issuers[rand.IntN(len(issuers))] } //nolint:gosec // spreads load
 	sessions, callers := size(40, 1000), 20
 	kills := killing(t, issuers[2])

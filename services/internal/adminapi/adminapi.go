@@ -1,5 +1,5 @@
-// Package adminapi serves operators: revoke, see who is logged in where, create
-// users and set passwords. It has a listener of its own, and no endpoint answers
+// Package adminapi serves operators: revoke, see who is logged in where, make and
+// change users, disable clients. It has a listener of its own, and no endpoint answers
 // without an operator's token or client certificate.
 //
 // Invariants:

@@ -31,6 +31,7 @@ type Auditor struct {
 	issuer events.Issuer
 	notes  Notes
 	noter  Noter
+	now    func() time.Time
 
 	refusals        *throttle.Set
 	byAddress, over *throttle.Table
@@ -42,11 +43,12 @@ const (
 	notedInAll     = 100
 )
 
-// NewAuditor makes an auditor. notes is for what is done, noter for refusals.
-func NewAuditor(realm subject.Realm, issuer events.Issuer, notes Notes, noter Noter) *Auditor {
-	s := throttle.New(time.Now)
+// NewAuditor makes an auditor. notes is for what is done, noter for refusals, and now
+// is the issuer's clock.
+func NewAuditor(realm subject.Realm, issuer events.Issuer, notes Notes, noter Noter, now func() time.Time) *Auditor {
+	s := throttle.New(now)
 	return &Auditor{
-		realm: realm, issuer: issuer, notes: notes, noter: noter, refusals: s,
+		realm: realm, issuer: issuer, notes: notes, noter: noter, now: now, refusals: s,
 		byAddress: s.Table("admin_refusal", throttle.Limit{Failures: notedOfAddress, Per: time.Minute}),
 		over:      s.Table("admin_refusals", throttle.Limit{Failures: notedInAll, Per: time.Minute}),
 	}
@@ -64,7 +66,7 @@ func (a *Auditor) note(r *http.Request, by events.Initiator) error {
 	n := about(r, a.issuer)
 	n.Action, n.By, n.Address = events.Action(actionPrefix+r.Pattern), by, addressOf(remote.Addr(r))
 	return a.notes.Note(r.Context(), a.realm.Note(n.Issuer, n.Subject), events.Envelope{
-		ID: events.EventID(uuid.Must(uuid.NewV7()).String()), At: time.Now(), Event: events.Noted{Note: n},
+		ID: events.EventID(uuid.Must(uuid.NewV7()).String()), At: a.now(), Event: events.Noted{Note: n},
 	})
 }
 

@@ -61,7 +61,7 @@ func newDesk(t *testing.T) *desk {
 	d := &desk{ledger: &ledger{}}
 	a := API{
 		Log:     zap.NewNop(),
-		Auditor: NewAuditor("test", own, d.ledger, &d.refusals),
+		Auditor: NewAuditor("test", own, d.ledger, &d.refusals, time.Now),
 		// The first operator is known without the journal, and nobody else asked for.
 		Authenticator: operators.New(operators.Config{Realm: "test", Bootstrap: sha256.Sum256([]byte(rootToken))}, nil),
 	}

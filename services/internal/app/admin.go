@@ -69,9 +69,9 @@ func (a *App) openAudit(context.Context) error {
 	if !ok {
 		return errors.New("the realm's root key is of another kind")
 	}
-	a.admin.operators = operators.New(operators.Config{Realm: realm, Keyer: a.keys.Keyer(), Bootstrap: a.admin.bootstrap}, journal)
-	a.admin.audit = audit.New(audit.Config{Realm: realm, Keyer: a.keys.Keyer(), Issuer: issuer, Root: root}, past, feed)
-	a.admin.auditor = adminapi.NewAuditor(realm, issuer, notes, a.notary)
+	a.admin.operators = operators.New(operators.Config{Realm: realm, Keyer: a.keys.Keyer(), Bootstrap: a.admin.bootstrap, Now: now}, journal)
+	a.admin.audit = audit.New(audit.Config{Realm: realm, Keyer: a.keys.Keyer(), Issuer: issuer, Root: root, Now: now}, past, feed)
+	a.admin.auditor = adminapi.NewAuditor(realm, issuer, notes, a.notary, now)
 	return nil
 }
 

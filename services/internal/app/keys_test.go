@@ -102,7 +102,8 @@ func TestOperatorsAndKeys(t *testing.T) {
 		isProblem(t, name, b.operate(t, c.method, c.path, c.body), c.status)
 	}
 	for _, r := range []request{
-		{method: "GET", url: a.admin + "/admin/v1/keys"}, {method: "POST", url: a.admin + "/admin/v1/keys:rotate", contentType: jsonType, body: "{}"},
+		{method: "GET", url: a.admin + "/admin/v1/keys"},
+		{method: "POST", url: a.admin + "/admin/v1/keys:rotate", contentType: jsonType, body: "{}"},
 		{method: "DELETE", url: a.admin + "/admin/v1/keys/" + es},
 	} {
 		isProblem(t, r.method+" "+r.url+" without a token", must(t, r), 401)

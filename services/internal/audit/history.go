@@ -40,6 +40,9 @@ type Config struct {
 	Issuer events.Issuer
 	// Root verifies lifts.
 	Root ed25519.PublicKey
+	// Now is the issuer's clock, [time.Now] if nil. It tells no order; that is the
+	// broker's time.
+	Now func() time.Time
 }
 
 // Audit reads AUDIT and FEED. It holds no state but its dependencies and is safe for
@@ -51,6 +54,9 @@ type Audit struct {
 
 // New puts an Audit together from the streams AUDIT and FEED.
 func New(cfg Config, audit, feed Stream) *Audit {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	return &Audit{cfg: cfg, audit: audit, feed: feed}
 }
 

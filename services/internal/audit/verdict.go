@@ -85,6 +85,9 @@ func (a *Audit) At(ctx context.Context, q Question) (Verdict, error) {
 	// What was announced before AUDIT's memory begins may have denied it all the same.
 	// What was not forgotten by now is still in FEED, however old.
 	issued := time.Unix(q.Token.IssuedAt, 0).Add(time.Second) // iat is rounded down
+	if v.Passed && q.At.After(a.cfg.Now().Add(skew)) {
+		v.undecided("that moment has not come yet")
+	}
 	if v.Passed && (q.At.Before(reach) || q.Token.IssuedAt != 0 && issued.Before(reach)) {
 		v.undecided("the audit does not reach back that far")
 	}

@@ -166,17 +166,29 @@ func TestLifetimes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	f := token(100, 110)
-	brief := r.revoke(t, events.Revocation{Kind: events.KindSubject, Target: "alice", Until: time.Now().Add(2 * time.Second)})
-	at := r.settle(t)
-	denied(t, "while it lasts", r.at(t, at, f), brief)
-	passed(t, "when the entry is over", r.at(t, brief.Until.Add(2*time.Second), f))
-	longer := brief
-	longer.Until = brief.Until.Add(time.Minute)
+	carol := f
+	carol.Subject = "carol"
+	until := time.Now().Add(2 * time.Second)
+	brief := r.revoke(t, events.Revocation{Kind: events.KindSubject, Target: "carol", Until: until})
+	again := r.revoke(t, events.Revocation{Kind: events.KindSubject, Target: "alice", Until: until})
+	longer := again
+	longer.Until = until.Add(time.Minute)
 	r.announce(t, longer)
-	r.settle(t)
-	v := r.at(t, brief.Until.Add(2*time.Second), f)
-	denied(t, "when it was announced again", v, brief)
-	if !v.Reasons[0].ExpiresAt.After(brief.Until) {
+	at, over := r.settle(t), until.Add(2*time.Second)
+	denied(t, "while it lasts", r.at(t, at, carol), brief)
+	if v := r.at(t, time.Now().Add(time.Minute), carol); v.Decided || v.Passed {
+		t.Errorf("in the future: %+v", v)
+	}
+	eventstest.Eventually(t, func(context.Context) error {
+		if time.Now().Before(over) {
+			return errors.New("the entry is not over")
+		}
+		return nil
+	})
+	passed(t, "when the entry is over", r.at(t, over, carol))
+	v := r.at(t, over, f)
+	denied(t, "when it was announced again", v, again)
+	if !v.Reasons[0].ExpiresAt.After(over) {
 		t.Errorf("got %+v", v.Reasons[0])
 	}
 

@@ -30,10 +30,9 @@ func TestIdleLimit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "clients.yaml")
-			text := "clients:\n" + strings.Join(c.entries, "")
 			if c.entries == nil {
-				file, text = "", ""
-			} else if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				file = ""
+			} else if err := os.WriteFile(file, []byte("clients:\n"+strings.Join(c.entries, "")), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			l, err := clients.Open(file, defaults())

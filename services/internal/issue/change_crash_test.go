@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,19 +20,18 @@ import (
 )
 
 // mortal is an issuer's broker until its writes run out: then the process is as good
-// as dead. A negative number never runs out.
+// as dead.
 type mortal struct {
 	*eventstore.Journal
 	*eventstore.Feed
 
-	left int
+	left atomic.Int64
 }
 
 func (m *mortal) write() error {
-	if m.left == 0 {
+	if m.left.Add(-1) < 0 {
 		return fmt.Errorf("%w: dead", events.ErrUnavailable)
 	}
-	m.left--
 	return nil
 }
 
@@ -60,7 +61,8 @@ func (r *realm) mortalIssuer(t *testing.T, ahead time.Duration) (*issue.Service,
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
 	}
-	m := &mortal{Journal: journal, Feed: feed, left: -1}
+	m := &mortal{Journal: journal, Feed: feed}
+	m.left.Store(math.MaxInt64)
 	now := func() time.Time { return time.Now().Add(ahead) }
 	return issue.New(issue.Config{Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: func() time.Duration { return 5 * time.Minute }},
 		issue.Deps{Journal: m, Feed: m, Notes: notes, Now: now, Passwords: hasher(t), Keys: keys, Keyer: keys.Keyer(), Root: keys}), m
@@ -179,7 +181,7 @@ func TestChangesSurviveADeathAnywhere(t *testing.T) {
 						t.Fatal("it never gets done")
 					}
 					v := newVictim(t, healthy, fmt.Sprintf("%s, %s, %d", name, how, n))
-					m.left = n
+					m.left.Store(int64(n))
 					err := c.change(t, dying, v)
 					done = err == nil
 					if how == "retry" {
@@ -282,7 +284,7 @@ func TestDisablingOutlastsWhatItEntails(t *testing.T) {
 			if _, err := healthy.ChangePassword(t.Context(), me, word, "looking-glass"); err != nil {
 				t.Fatal(err)
 			}
-			m.left = 2 // a barrier and the change
+			m.left.Store(2) // a barrier and the change
 			if err := set(dying, v, false); !errors.Is(err, events.ErrUnavailable) {
 				t.Fatal(err)
 			}

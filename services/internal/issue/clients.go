@@ -9,7 +9,7 @@ import (
 	"github.com/revocast/revocast/events"
 )
 
-// ErrClientDisabled: the client gets no tokens until it is enabled again.
+// ErrClientDisabled says that the client gets no tokens until it is enabled again.
 var ErrClientDisabled = errors.New("client is disabled")
 
 func (s *Service) clientSubject(id events.ClientID) string {

@@ -1,9 +1,10 @@
 // Package issue holds the issuer's use cases: log in, refresh, revoke, list,
-// change a password, and ask whether a token still holds.
+// change users and clients, and ask whether a token still holds.
 //
 // Each is the same straight line: load, decide (package session), append one
 // event under an expectation, read again, mint. A revocation announces on the
-// feed first and records in the journal second (ADR-0003).
+// feed first and records in the journal second (ADR-0003); a change comes before
+// both and carries the revocation that it entails (ADR-0015).
 //
 // Invariants:
 //

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.uber.org/zap"
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/codec"
@@ -21,6 +22,9 @@ const (
 	// which it is made. It is made anew every day, so it holds three days at least:
 	// longer than any access token lives, and than a week-end without issuers.
 	announcedFor = 4 * day
+	// recallWithin and maxRecalled bound how much of the feed is read at the start.
+	recallWithin = 5 * time.Second
+	maxRecalled  = 10_000
 )
 
 // announceAll tells the feed of every key that may sign, and of every one that no
@@ -64,6 +68,21 @@ func (k *Keeper) tell(ctx context.Context, key events.Key, e events.Event, now t
 	}
 	k.learned(e)
 	return nil
+}
+
+// recall learns what stands on the feed already, so that issuers that start again and
+// again announce nothing again. What it misses is announced once more than needed.
+func (k *Keeper) recall(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, recallWithin)
+	defer cancel()
+	seen := 0
+	for record, err := range k.feed.Entries(ctx, 0, time.Time{}, k.cfg.Realm.FeedKeys()) {
+		if seen++; err != nil || seen > maxRecalled {
+			k.log.Warn("not all announcements of keys were read", zap.Int("read", seen), zap.Error(err))
+			return
+		}
+		k.learned(record.Envelope.Event)
+	}
 }
 
 // Heard takes in one message of the live feed: of keys, of revocations or lifts of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -42,9 +43,10 @@ type Journal interface {
 	Load(ctx context.Context, atLeast events.Position, subjects ...string) ([]events.Record, error)
 }
 
-// Feed is where keys are announced.
+// Feed is where keys are announced, and what was announced can be read.
 type Feed interface {
 	Publish(ctx context.Context, subject string, e events.Envelope, ttl time.Duration) (uint64, error)
+	Entries(ctx context.Context, after uint64, since time.Time, subject string) iter.Seq2[events.Record, error]
 }
 
 // Config says how keys follow each other. Issuers of one realm should agree on it.
@@ -135,19 +137,33 @@ func New(cfg Config, deps Deps) (*Keeper, error) {
 	return k, nil
 }
 
+// errForeign means that this issuer has no business in the realm.
+var errForeign = errors.New("the journal's keys were sealed under another root: this is not the realm's key directory")
+
 // Start brings the keys in order for the first time. Before it has returned without
 // error nothing should be signed.
 func (k *Keeper) Start(ctx context.Context) error {
+	k.recall(ctx)
 	for {
 		err := k.round(ctx)
 		if err == nil {
-			return nil
+			return k.belongs()
 		}
 		k.log.Warn("keys are not in order yet", zap.Error(err))
 		if !pause(ctx, time.Second) {
 			return fmt.Errorf("reading the keys: %w", err)
 		}
 	}
+}
+
+// belongs refuses to go on where keys could sign, and this issuer can open none.
+func (k *Keeper) belongs() error {
+	k.working.Lock()
+	defer k.working.Unlock()
+	if len(k.unusable) > 0 && !k.keys.Signs() {
+		return fmt.Errorf("reading the keys: %w", errForeign)
+	}
+	return nil
 }
 
 // Run keeps the keys in order until ctx ends, then returns nil. An error of the

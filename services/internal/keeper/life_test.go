@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"crypto/ed25519"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -303,13 +304,18 @@ func TestFirstGenerationStaysGone(t *testing.T) {
 	})
 }
 
-// An issuer with another realm's directory changes nothing and signs nothing.
+// An issuer with another realm's directory does not start, and changes nothing.
 func TestWrongDirectory(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a := w.replica(t)
 		_, id := a.sign(t)
 		before := len(w.feed.keys())
-		b := w.replica(t, func(s *setup) { s.keys.Dir = strangerDir })
+		s := defaults(w.log, w.feed)
+		s.keys.Dir = strangerDir
+		b := newReplica(t, s)
+		if err := b.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "directory") {
+			t.Errorf("it starts: %v", err)
+		}
 		if _, err := b.try(); !errors.Is(err, events.ErrUnavailable) {
 			t.Errorf("it signs: %v", err)
 		}

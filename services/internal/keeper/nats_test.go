@@ -107,6 +107,24 @@ func oneKey(t *testing.T, nodes []*eventstest.Server) {
 	if fmt.Sprint(count) != fmt.Sprint(want) {
 		t.Errorf("keys: %v, want %v", count, want)
 	}
+	feed, err := eventstore.NewFeed(nodes[0].Connect(t, topology.Issuer), realm.FeedStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	announced := map[events.KeyID]int{}
+	for record, err := range feed.Entries(t.Context(), 0, time.Time{}, realm.FeedKeys()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := record.Envelope.Event.(events.KeyAdded); ok {
+			announced[e.Key.ID]++
+		}
+	}
+	for _, i := range list {
+		if want := map[string]int{keyring.UseSign: 1}[i.Use]; announced[i.ID] != want {
+			t.Errorf("key %s to %s was announced %d times", i.ID, i.Use, announced[i.ID])
+		}
+	}
 	// What is retired is alone on its subject, also where several servers agree on it.
 	for _, i := range list {
 		if i.Phase == keyring.Announced && i.Use == keyring.UseSign {

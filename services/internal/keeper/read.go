@@ -164,6 +164,9 @@ func (k *Keeper) drop(ring keyring.Ring) {
 	signs, every := map[events.KeyID]bool{}, map[events.KeyID]bool{}
 	for _, key := range ring.Keys {
 		signs[key.ID], every[key.ID] = true, true
+		if key.Retired {
+			delete(k.pairs, key.ID)
+		}
 	}
 	for _, m := range ring.MACs {
 		every[m.ID] = true

@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -271,6 +272,24 @@ func (f *feed) Publish(_ context.Context, place string, e events.Envelope, keep 
 		}
 	}
 	return sequence, nil
+}
+
+// Entries implements keeper.Feed.
+func (f *feed) Entries(_ context.Context, _ uint64, _ time.Time, place string) iter.Seq2[events.Record, error] {
+	return func(yield func(events.Record, error) bool) {
+		f.mu.Lock()
+		messages, down := slices.Clone(f.messages), f.down
+		f.mu.Unlock()
+		if down {
+			yield(events.Record{}, events.ErrUnavailable)
+			return
+		}
+		for _, m := range messages {
+			if m.subject == place && time.Now().Before(m.expires) && !yield(events.Record{Envelope: events.Envelope{Event: m.event}}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // keys gives what was published about keys.

@@ -261,7 +261,7 @@ func TestLives(t *testing.T) {
 			},
 			"wait": func(t *rapid.T) {
 				w.now = w.now.Add(rapid.SampledFrom([]time.Duration{
-					time.Millisecond, 700 * time.Millisecond, 4 * time.Second, 20 * time.Second, 5 * time.Minute, 13 * time.Hour,
+					time.Millisecond, 700 * time.Millisecond, 4 * time.Second, 20 * time.Second, time.Minute, 5*time.Minute + 50*time.Second, 13 * time.Hour,
 				}).Draw(t, "how long"))
 			},
 		})

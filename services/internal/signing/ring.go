@@ -131,6 +131,12 @@ func (r *ring) signer(now time.Time) (*Pair, error) {
 	return r.signers[i], nil
 }
 
+// Signs reports whether any key may sign now.
+func (k *Keys) Signs() bool {
+	_, err := k.ring.Load().signer(k.cfg.Now())
+	return err == nil
+}
+
 // Public is the signing keys in force as events carry them, without a signature.
 func (k *Keys) Public() []events.Key { return slices.Clone(k.ring.Load().public) }
 
