@@ -190,7 +190,7 @@ func (a *App) openStreams(ctx context.Context) (err error) {
 			err = errors.Join(err, errNotConnected, a.conn.LastError())
 		}
 		a.log.Warn("streams are not ready", zap.Error(err))
-		if !sleep(ctx, time.Second) {
+		if !aSecond(ctx) {
 			return fmt.Errorf("provisioning realm %s: %w", a.cfg.Realm, err)
 		}
 	}
@@ -339,9 +339,9 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// sleep reports whether it slept to the end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
+// aSecond waits one, and reports whether ctx let it.
+func aSecond(ctx context.Context) bool {
+	t := time.NewTimer(time.Second)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

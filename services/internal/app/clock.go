@@ -64,7 +64,7 @@ func (c *clock) check(now time.Time) error {
 func (a *App) standIn(ctx context.Context) error {
 	for {
 		err := a.realm.StandIn(ctx)
-		if !sleep(ctx, time.Second) {
+		if !aSecond(ctx) {
 			return nil
 		}
 		a.log.Warn("listening to the heartbeat again", zap.Error(err))
@@ -102,7 +102,7 @@ func (a *App) readiness(ctx context.Context) error {
 				a.log.Warn("not ready", zap.Error(err))
 			}
 		}
-		if !sleep(ctx, time.Second) {
+		if !aSecond(ctx) {
 			return nil
 		}
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -14,7 +13,7 @@ func (a *App) declareLifetimes(ctx context.Context) error {
 		if err := a.service.Declare(ctx); err != nil && ctx.Err() == nil {
 			a.log.Warn("lifetimes of access tokens are not declared; none will be minted once the last declaration has run out", zap.Error(err))
 		}
-		if !sleep(ctx, time.Second) {
+		if !aSecond(ctx) {
 			return nil
 		}
 	}
