@@ -34,21 +34,32 @@ func TestExpiredRevocationsLeaveNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	total := size(24_000, 200_000)
+	total := size(60_000, 200_000)
 	before := weigh(t, s, js)
 	announceMany(t, s, total, 45*time.Second)
 	eventually(t, time.Minute, "the last entry", func() bool { return weigh(t, s, js).narrow > 0 })
 	full := weigh(t, s, js)
-	if full.feed.messages < 1000 {
+	if full.feed.messages < int64(total)/4 {
 		t.Fatalf("the feed never held more than %d messages", full.feed.messages)
 	}
 	var after weights
-	// An issuer may have announced some anew, for the time that takes to be safe.
-	eventually(t, 6*time.Minute, "the end of all entries", func() bool {
+	defer func() { show(t, total, before, full, after) }()
+	// Issuers record and announce anew what they find in time, which lasts a little
+	// longer. Badger always has a log of what it wrote last.
+	eventually(t, 10*time.Minute, "the end of all entries", func() bool {
 		after = weigh(t, s, js)
-		return after.feed.messages < 200 && after.journal.messages < 200 && after.narrow == 0 && after.badger < full.badger/4+(8<<20)
+		full.atLeast(after)
+		return after.feed.messages < 200 && after.journal.messages < 200 && after.narrow == 0 && after.badger < max(before.badger+(8<<20), full.badger/3)
 	})
-	t.Logf("%-28s %14s %14s %14s", fmt.Sprintf("%d revocations", total), "before", "full", "after")
+	if after.index > before.index+full.index/2 {
+		t.Errorf("the index keeps %d of %d bytes", after.index, full.index)
+	}
+}
+
+// show prints what there was.
+func show(t *testing.T, total int, before, full, after weights) {
+	t.Helper()
+	t.Logf("%-28s %14s %14s %14s", fmt.Sprintf("%d revocations", total), "before", "most", "after")
 	for _, row := range []struct {
 		name string
 		of   func(w weights) int64
@@ -65,9 +76,6 @@ func TestExpiredRevocationsLeaveNothing(t *testing.T) {
 		{"issuer: resident, bytes", func(w weights) int64 { return w.issuer }},
 	} {
 		t.Logf("%-28s %14d %14d %14d", row.name, row.of(before), row.of(full), row.of(after))
-	}
-	if after.index > before.index+full.index/2 {
-		t.Errorf("the index keeps %d of %d bytes", after.index, full.index)
 	}
 }
 
@@ -108,6 +116,15 @@ type weights struct {
 }
 
 type stored struct{ messages, bytes int64 }
+
+// atLeast remembers the most of everything.
+func (w *weights) atLeast(other weights) {
+	for _, s := range [][2]*stored{{&w.feed, &other.feed}, {&w.journal, &other.journal}, {&w.audit, &other.audit}} {
+		s[0].messages, s[0].bytes = max(s[0].messages, s[1].messages), max(s[0].bytes, s[1].bytes)
+	}
+	w.narrow, w.index, w.badger = max(w.narrow, other.narrow), max(w.index, other.index), max(w.badger, other.badger)
+	w.resident, w.issuer = max(w.resident, other.resident), max(w.issuer, other.issuer)
+}
 
 func weigh(t *testing.T, s *stack.Stack, js jetstream.JetStream) (w weights) {
 	t.Helper()

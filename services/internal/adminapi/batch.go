@@ -82,11 +82,6 @@ func (a API) batch(w http.ResponseWriter, r *http.Request, by events.Initiator) 
 
 	ctx, cancel := context.WithCancel(r.Context())
 	var reading sync.WaitGroup
-	defer reading.Wait()
-	defer func() {
-		cancel()
-		_ = control.SetReadDeadline(time.Now()) // or the reader waits for a client that is gone
-	}()
 	answers := make(chan chan lineAnswer, atOnce)
 	reading.Go(func() {
 		defer close(answers)
@@ -94,16 +89,33 @@ func (a API) batch(w http.ResponseWriter, r *http.Request, by events.Initiator) 
 			return a.line(ctx, n, line, key, by)
 		})
 	})
+	if err := writeLines(w, control, answers); err != nil {
+		// The caller is gone, and there is nobody to tell. The reader must not wait for
+		// what will never come.
+		_ = control.SetReadDeadline(time.Now())
+	}
+	cancel()
+	reading.Wait()
+	return nil
+}
+
+// writeLines sends answers as they come.
+func writeLines(w http.ResponseWriter, control *http.ResponseController, answers <-chan chan lineAnswer) error {
+	if err := control.Flush(); err != nil {
+		return err
+	}
 	out := json.NewEncoder(w)
 	for answer := range answers {
-		if err := control.SetWriteDeadline(time.Now().Add(linePatience)); err != nil {
-			return nil //nolint:nilerr // the answer has begun; there is nobody to tell
+		line := <-answer
+		err := control.SetWriteDeadline(time.Now().Add(linePatience))
+		if err == nil {
+			err = out.Encode(line)
 		}
-		if err := out.Encode(<-answer); err != nil {
-			return nil //nolint:nilerr // the caller is gone
+		if err == nil && len(answers) == 0 {
+			err = control.Flush()
 		}
-		if len(answers) == 0 {
-			_ = control.Flush() // Encode will say if the caller is gone
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -113,7 +125,12 @@ func (a API) batch(w http.ResponseWriter, r *http.Request, by events.Initiator) 
 // appear into answers, in order. It returns when all are done.
 func (a API) readLines(ctx context.Context, control *http.ResponseController, body io.Reader, answers chan<- chan lineAnswer, work func(n int, line []byte) lineAnswer) {
 	var working sync.WaitGroup
-	defer working.Wait()
+	defer func() {
+		// The server goes on reading, to see whether the caller goes away, and is not
+		// to take the end of our patience for that.
+		_ = control.SetReadDeadline(time.Time{})
+		working.Wait()
+	}()
 	lines := bufio.NewReaderSize(body, maxLine)
 	for n := 1; ; n++ {
 		_ = control.SetReadDeadline(time.Now().Add(linePatience)) // the next read tells

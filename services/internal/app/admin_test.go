@@ -97,7 +97,7 @@ func (p pair) badRevocationsAreRefused(t *testing.T) {
 		"a line break in it":        {[]string{"kind", "subject", "id", "x", "reason", "a\r\nb"}, "reason has"},
 		"a long issuer":             {[]string{"kind", "subject", "id", "x", "issuer", strings.Repeat("x", 513)}, "issuer has"},
 		"a tab in the issuer":       {[]string{"kind", "subject", "id", "x", "issuer", "a\tb"}, "issuer has"},
-		"a member too many":         {[]string{"kind", "subject", "id", "x", "revocation_id", sid}, "does not know"},
+		"a member too many":         {[]string{"kind", "subject", "id", "x", "colour", "red"}, "does not know"},
 	} {
 		got := p.b.operate(t, "POST", revocations, object(c.pairs...))
 		isProblem(t, name, got, 400)

@@ -61,13 +61,15 @@ type grammar struct {
 
 	Sessions sessionsCommand `cmd:"" group:"operator" help:"List who is logged in where: your own sessions or a subject's."`
 	Revoke   revokeCommand   `cmd:"" group:"operator" help:"Deny a token, a session, a subject and more, everywhere at once."`
+	Lift     liftCommand     `cmd:"" group:"operator" help:"Take a revocation back."`
 	Users    usersCommand    `cmd:"" group:"operator" help:"Make users, disable them, change their roles or password."`
 	Clients  clientsCommand  `cmd:"" group:"operator" help:"List clients, disable them and enable them again."`
 	Watch    watchCommand    `cmd:"" group:"operator" help:"Follow revocations and other events as they happen."`
 
-	Audit     auditCommand     `cmd:"" group:"operator" help:"List what happened, or say whether a token would have passed at some moment."`
-	Operators operatorsCommand `cmd:"" group:"operator" help:"Say who may use the admin API."`
-	Keys      keysCommand      `cmd:"" group:"operator" help:"List and rotate the issuers' keys; deny a stolen one."`
+	Revocations revocationsCommand `cmd:"" group:"operator" help:"List what is being denied now."`
+	Audit       auditCommand       `cmd:"" group:"operator" help:"List what happened, or say whether a token would have passed at some moment."`
+	Operators   operatorsCommand   `cmd:"" group:"operator" help:"Say who may use the admin API."`
+	Keys        keysCommand        `cmd:"" group:"operator" help:"List and rotate the issuers' keys; deny a stolen one."`
 }
 
 const description = `Revocast makes JWT access tokens revocable without asking anyone.

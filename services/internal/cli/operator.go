@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -31,94 +30,6 @@ func (g *grammar) admin(t *terminal) (*api, error) {
 		return nil, err
 	}
 	return a, a.secure(g.AdminCA, g.AdminCert, g.AdminKey)
-}
-
-type revokeCommand struct {
-	Kind string `arg:"" enum:"token,session,subject,client,key,all" help:"What to deny: token, session, subject, client, key or all."`
-	ID   string `arg:"" optional:"" help:"Its jti, sid, sub, client_id or kid; nothing for all."`
-
-	Reason        string `placeholder:"CODE" help:"Why: a short code, kept in the history."`
-	ExceptSession string `placeholder:"SID" help:"Spare this session of the subject."`
-	Issuer        string `placeholder:"URL" help:"Whose tokens are meant, where not this issuer's own."`
-	Scope         string `placeholder:"WHAT" help:"What a wide revocation cuts: sessions (the default) or access-tokens."`
-}
-
-func (*revokeCommand) Help() string {
-	return `Revoking answers when the revocation is durable. By then most sidecars enforce it.
-
-Examples:
-
-  revocast revoke session 01890a5d-ac96-774b-bcce-b302099a8057 --reason lost_device
-  revocast revoke subject "$SUB" --except-session "$SID"
-  revocast revoke subject "$SUB" --scope access-tokens --reason roles_changed
-`
-}
-
-// Validate is called by kong.
-func (c *revokeCommand) Validate() error {
-	switch {
-	case c.Kind == "all" && c.ID != "":
-		return errors.New("revoking all takes no ID")
-	case c.Kind != "all" && c.ID == "":
-		return fmt.Errorf("revoking a %s needs its ID", c.Kind)
-	case c.Kind == "token" && strings.Count(c.ID, ".") == 2:
-		return errors.New("a token is revoked by its jti; never give a token as an argument")
-	}
-	return nil
-}
-
-// revocationRequest is the body of POST /admin/v1/revocations.
-type revocationRequest struct {
-	Kind          string `json:"kind"`
-	ID            string `json:"id"`
-	Issuer        string `json:"issuer,omitempty"`
-	Scope         string `json:"scope,omitempty"`
-	Reason        string `json:"reason,omitempty"`
-	ExceptSession string `json:"except_session,omitempty"`
-}
-
-// revocation is its answer.
-type revocation struct {
-	RevocationID string    `json:"revocation_id"`
-	Kind         string    `json:"kind"`
-	ID           string    `json:"id"`
-	Position     string    `json:"position"`
-	ExpiresAt    time.Time `json:"expires_at"`
-	Reason       string    `json:"reason"`
-}
-
-func revoke(ctx context.Context, admin *api, r revocationRequest) (got revocation, text []byte, err error) {
-	a, err := admin.sendJSON(ctx, "/admin/v1/revocations", r)
-	if err != nil {
-		return got, nil, err
-	}
-	return got, a.body, a.into(&got, http.StatusCreated)
-}
-
-func (c *revokeCommand) Run(ctx context.Context, g *grammar, t *terminal) error {
-	admin, err := g.admin(t)
-	if err != nil {
-		return err
-	}
-	r := revocationRequest{
-		Kind: c.Kind, ID: c.ID, Issuer: c.Issuer, Scope: c.Scope, Reason: c.Reason,
-		ExceptSession: c.ExceptSession,
-	}
-	got, text, err := revoke(ctx, admin, r)
-	if err != nil {
-		return fmt.Errorf("revoking %s %s: %w", c.Kind, c.ID, err)
-	}
-	if t.json {
-		return t.printJSON(json.RawMessage(bytes.TrimSpace(text)))
-	}
-	t.table(
-		[]string{"revoked", strings.TrimSpace(got.Kind + " " + got.ID)},
-		[]string{"revocation", got.RevocationID},
-		[]string{"reason", got.Reason},
-		[]string{"position", cmp.Or(got.Position, "the earlier revocation's")},
-		[]string{"denied until", moment(got.ExpiresAt)},
-	)
-	return nil
 }
 
 type sessionsCommand struct {

@@ -34,6 +34,7 @@ func newServers() *servers {
 	public.HandleFunc("DELETE /v1/session", s.bearer(s.access, s.logout))
 	admin.HandleFunc("POST /admin/v1/revocations", s.bearer(s.operator, s.revoke))
 	admin.HandleFunc("GET /admin/v1/subjects/{sub}/sessions", s.bearer(s.operator, s.sessions))
+	(&denials{}).serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
 	newDirectory().serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
 	newRecords().serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
 	keyBoard{}.serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
@@ -139,10 +140,15 @@ func (s *servers) revoke(w http.ResponseWriter, r *http.Request) {
 		"revocation_id": "01890a5d-ac96-774b-bcce-b302099a8058", "kind": in["kind"], "id": in["id"], "reason": in["reason"],
 		"position": "0:42", "expires_at": "2026-11-01T12:00:00Z",
 	}
-	for _, name := range []string{"issuer", "scope", "except_session"} {
+	for _, name := range []string{"issuer", "scope", "except_session", "expires_at", "dry_run"} {
 		if in[name] != nil {
 			out["asked_"+name] = in[name]
 		}
+	}
+	if in["dry_run"] == true {
+		out["sessions"], out["denies"] = 3, "every session of this client and their access tokens"
+		answer(w, http.StatusOK, out)
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

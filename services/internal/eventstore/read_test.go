@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -117,8 +118,8 @@ func TestEntries(t *testing.T) {
 		})
 	}
 	n := 0
-	for range f.Entries(t.Context(), 0, time.Time{}, "") {
-		if n++; n == 5 {
+	for _, err := range f.Entries(t.Context(), 0, time.Time{}, "") {
+		if n++; err != nil || n == 5 {
 			break
 		}
 	}
@@ -148,9 +149,7 @@ func TestEntriesOfNoBroker(t *testing.T) {
 	s.Stop()
 	for _, subject := range []string{"", "revocast.test.feed.*.*"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		var last error
-		for _, last = range f.Entries(ctx, 0, time.Time{}, subject) {
-		}
+		last := lastError(f.Entries(ctx, 0, time.Time{}, subject))
 		cancel()
 		if !errors.Is(last, events.ErrUnavailable) && !errors.Is(last, context.DeadlineExceeded) {
 			t.Errorf("subject %q: %v", subject, last)
@@ -205,12 +204,17 @@ func TestLatest(t *testing.T) {
 	s.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	var last error
-	for _, last = range j.Latest(ctx, "revocast.test.journal.cut.token.*") {
-	}
-	if !errors.Is(last, events.ErrUnavailable) {
+	if last := lastError(j.Latest(ctx, "revocast.test.journal.cut.token.*")); !errors.Is(last, events.ErrUnavailable) {
 		t.Errorf("without a broker: %v", last)
 	}
+}
+
+// lastError reads to the end.
+func lastError(all iter.Seq2[events.Record, error]) (last error) {
+	for _, err := range all {
+		last = err
+	}
+	return last
 }
 
 func consumers(t *testing.T, s *eventstest.Server) int {

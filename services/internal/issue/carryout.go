@@ -69,7 +69,7 @@ func (s *Service) carryOut(ctx context.Context, c command) (Revoked, error) {
 }
 
 // announce denies, unless that was done and lasts long enough.
-func (s *Service) announce(ctx context.Context, c *command, v view, done *Revoked) error {
+func (s *Service) announce(ctx context.Context, c *command, v *view, done *Revoked) error {
 	now := s.now()
 	if done.FeedSequence > 0 {
 		least, err := s.lasts(ctx, *c, v, now.Add(appendWithin-underWay))
@@ -96,7 +96,7 @@ func (s *Service) measured(n events.Revocation) bool {
 
 // lasts says how long the revocation must last that is announced at a moment: until
 // the last token that it denies is accepted nowhere, and at least as long as asked.
-func (s *Service) lasts(ctx context.Context, c command, v view, at time.Time) (time.Time, error) {
+func (s *Service) lasts(ctx context.Context, c command, v *view, at time.Time) (time.Time, error) {
 	var must time.Time
 	switch by := at.Add(underWay + events.MaxSkew); {
 	case c.Issuer != s.cfg.Issuer:
@@ -141,10 +141,10 @@ type view struct {
 }
 
 // look reads what a revocation must know. measured asks for ledger and sessions too.
-func (s *Service) look(ctx context.Context, n events.Revocation, atLeast events.Position, measured bool) (view, error) {
+func (s *Service) look(ctx context.Context, n events.Revocation, atLeast events.Position, measured bool) (*view, error) {
 	r := s.cfg.Realm
 	key := s.keyer.Key(n.Kind, n.Issuer, n.Target)
-	v := view{subject: r.Cut(n.Kind, key), began: map[events.SessionID]events.Position{}}
+	v := &view{subject: r.Cut(n.Kind, key), began: map[events.SessionID]events.Position{}}
 	places := []string{v.subject, r.Barrier()} // of which there is one if atLeast is one
 	if measured {
 		places = append(places, r.Lifetimes())
@@ -202,7 +202,7 @@ func (v *view) remember(records []events.Record) {
 }
 
 // find gives what stands already of what c asks for; nil for nothing.
-func (v view) find(c command, now time.Time) (*events.Revocation, error) {
+func (v *view) find(c command, now time.Time) (*events.Revocation, error) {
 	if session.Lifted(v.standing, c.ID) {
 		return nil, ErrLifted
 	}
@@ -219,7 +219,7 @@ func (v view) find(c command, now time.Time) (*events.Revocation, error) {
 }
 
 // with gives the record that has c as well.
-func (v view) with(c command, now time.Time) events.CutsRecorded {
+func (v *view) with(c command, now time.Time) events.CutsRecorded {
 	cut := session.Cut{Revocation: c.Revocation, Keep: v.keep(c.Revocation), Began: v.began}
 	replaced := now.Add(liftRemembered)
 	if c.inPlaceOf != "" && !cut.Keep.IsZero() {
@@ -233,7 +233,7 @@ func (v view) with(c command, now time.Time) events.CutsRecorded {
 }
 
 // expires is the greatest expiry that any of the sessions has given.
-func (v view) expires() (last time.Time) {
+func (v *view) expires() (last time.Time) {
 	for _, n := range v.sessions {
 		last = later(last, n.AccessExpires)
 	}
@@ -243,7 +243,7 @@ func (v view) expires() (last time.Time) {
 // keep says how long the journal must remember n: a cut of sessions longer than every
 // session that existed when it was made, anything else as long as the tokens it
 // denies. Zero is for ever.
-func (v view) keep(n events.Revocation) time.Time {
+func (v *view) keep(n events.Revocation) time.Time {
 	keep := n.Until
 	if session.Named(n.ID) && n.Kind.Wide() {
 		keep = keep.Add(session.NamedFor)
@@ -251,14 +251,11 @@ func (v view) keep(n events.Revocation) time.Time {
 	if n.Kind == events.KindKey || !n.Kind.Wide() || n.Scope == events.ScopeAccessTokens || n.Cut.IsZero() {
 		return keep
 	}
-	if n.Kind != events.KindSubject || !v.every {
-		return time.Time{} // whose sessions are too many to ask
-	}
-	for _, other := range v.sessions {
-		if other.Deadline.IsZero() {
-			return time.Time{}
-		}
-		keep = later(keep, other.Deadline)
+	// Not as long as the deadlines of the sessions that there are: whoever has read
+	// before the cut, from a replica that lags, may still append a refresh, which
+	// mints nothing and lives on. Of each target there is one record.
+	if n.Kind != events.KindSubject || !v.every || len(v.sessions) > 0 {
+		return time.Time{}
 	}
 	return keep.Add(time.Minute)
 }

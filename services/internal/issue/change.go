@@ -169,7 +169,7 @@ func (s *Service) changeUser(ctx context.Context, sub events.Subject, decide fun
 // between, decide is asked again. It appends nothing if decide gives nothing.
 func (s *Service) change(ctx context.Context, own string, decide func(last events.Event) (events.Event, error)) (Revoked, error) {
 	for range maxAttempts {
-		records, _, err := s.recordsBehindBarrier(ctx, own)
+		records, err := s.recordsBehindBarrier(ctx, own)
 		if err != nil {
 			return Revoked{}, err
 		}

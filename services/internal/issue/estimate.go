@@ -72,7 +72,7 @@ func (s *Service) Estimate(ctx context.Context, r Revocation) (Estimate, error) 
 	return e, err
 }
 
-func (s *Service) estimateSession(ctx context.Context, c command, v view) (Estimate, error) {
+func (s *Service) estimateSession(ctx context.Context, c command, v *view) (Estimate, error) {
 	e := Estimate{Complete: true}
 	var state session.State
 	var err error

@@ -62,7 +62,9 @@ func (c *clocked) lasts(t *testing.T, r issue.Revocation) time.Duration {
 }
 
 // about reports whether a duration is what was wanted, or a little more on a slow machine.
-func about(got, want time.Duration) bool { return got >= want-time.Second && got <= want+15*time.Second }
+func about(got, want time.Duration) bool {
+	return got >= want-time.Second && got <= want+15*time.Second
+}
 
 func shortLived() session.Policy {
 	p := policy()
@@ -142,7 +144,7 @@ func TestRevocationsLastAsLongAsTheyMust(t *testing.T) {
 func (r *realm) announced(t *testing.T, c *clocked) []events.Revocation {
 	t.Helper()
 	var all []events.Revocation
-	for record, err := range c.Feed.Entries(t.Context(), 0, time.Time{}, "") {
+	for record, err := range c.Entries(t.Context(), 0, time.Time{}, "") {
 		if err != nil {
 			t.Fatal(err)
 		}

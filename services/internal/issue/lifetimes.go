@@ -121,10 +121,12 @@ func (s *Service) lifetime(ctx context.Context, wanted time.Duration) (time.Dura
 	return min(wanted, given), nil
 }
 
-// outlives reports whether a token minted now would outlive what the ledger says.
+// outlives reports whether a token minted now would outlive what the ledger says. A
+// replay repeats the expiry that another issuer's clock gave, which may be ahead of
+// this one by what both may be off; whoever revokes reckons with that.
 func (s *Service) outlives(expires time.Time) bool {
 	now := s.now()
-	return expires.After(now.Add(given(s.lifetimes.known.Load().entries(), now)))
+	return expires.After(now.Add(given(s.lifetimes.known.Load().entries(), now) + 2*events.MaxSkew))
 }
 
 // recentLifetimes is the ledger as of now, for what exists already.
@@ -137,7 +139,7 @@ func (s *Service) recentLifetimes(ctx context.Context) ([]events.Lifetime, error
 		return l.list, nil
 	}
 	place := s.cfg.Realm.Lifetimes()
-	records, _, err := s.recordsBehindBarrier(ctx, place)
+	records, err := s.recordsBehindBarrier(ctx, place)
 	if err != nil {
 		return nil, err
 	}

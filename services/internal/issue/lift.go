@@ -71,11 +71,11 @@ func (s *Service) lift(ctx context.Context, n events.Revocation) error {
 	refined := n
 	refined.ID = s.refinedID(n.ID)
 	for range maxAttempts {
-		records, _, err := s.recordsBehindBarrier(ctx, subject)
+		records, err := s.recordsBehindBarrier(ctx, subject)
 		if err != nil {
 			return err
 		}
-		v := view{subject: subject}
+		v := &view{subject: subject}
 		if err := v.fold(records, ""); err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func remembered(n events.Revocation, until, now time.Time) time.Time {
 	return until
 }
 
-func (s *Service) appendLifts(ctx context.Context, v view, next events.CutsRecorded, now time.Time) error {
+func (s *Service) appendLifts(ctx context.Context, v *view, next events.CutsRecorded, now time.Time) error {
 	if len(next.Lifted) == len(v.standing.Lifted) && len(next.Cuts) == len(v.standing.Cuts) {
 		return nil // they are lifted already
 	}

@@ -65,7 +65,9 @@ func (s *Service) open(ctx context.Context, o opening) (Grant, error) {
 		if err == nil && !s.replaces(o, found) {
 			err = ErrTakeOver
 		}
-		if !behind && (err != nil || len(leaving) > 0) {
+		// A session that a cut has ended takes no room, but the cut may have been lifted.
+		unsure := o.policy.MaxSessions > 0 && slices.ContainsFunc(found.sessions, session.State.MayReturn)
+		if !behind && (err != nil || len(leaving) > 0 || unsure) {
 			behind = true
 			continue
 		}

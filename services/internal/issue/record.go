@@ -41,7 +41,7 @@ func (s *Service) recordLate(ctx context.Context, n events.Revocation) error {
 	if err != nil {
 		return err
 	}
-	v := view{subject: subject}
+	v := &view{subject: subject}
 	if err := v.fold(records, ""); err != nil {
 		return err
 	}
@@ -91,11 +91,11 @@ func (s *Service) recordLateEnd(ctx context.Context, n events.Revocation) error 
 		return err
 	}
 	lifted := s.cfg.Realm.Cut(n.Kind, s.keyer.Key(n.Kind, n.Issuer, n.Target))
-	records, _, err := s.recordsBehindBarrier(ctx, lifted)
+	records, err := s.recordsBehindBarrier(ctx, lifted)
 	if err != nil {
 		return err
 	}
-	v := view{subject: lifted}
+	v := &view{subject: lifted}
 	if err := v.fold(records, ""); err != nil || session.Lifted(v.standing, n.ID) {
 		return err
 	}
@@ -109,7 +109,8 @@ const compactedTTL = 10 * time.Minute
 
 // Compact replaces the history of a session that has ended by its last state,
 // which then soon expires. AUDIT must hold the end already. If anything has come
-// after the end that was seen, nothing is done.
+// after the end that was seen, nothing is done: [events.ErrConflict], and whoever
+// compacts looks again. All that comes after an end is another compaction.
 func (s *Service) Compact(ctx context.Context, n events.Session) error {
 	own := s.cfg.Realm.Session(s.subjectKey(n.Subject), n.ID)
 	state, err := s.load(ctx, events.Position{}, []string{own})
@@ -125,18 +126,14 @@ func (s *Service) Compact(ctx context.Context, n events.Session) error {
 		Subject: own, Envelope: envelope(now, events.SessionRevoked{Session: state.Session}),
 		After: state.Position.Sequence, TTL: keep, Rollup: true,
 	})
-	if errors.Is(err, events.ErrConflict) {
-		return nil
-	}
 	return err
 }
 
 // recordsBehindBarrier loads as far as a barrier that it appends.
-func (s *Service) recordsBehindBarrier(ctx context.Context, subject string) ([]events.Record, events.Position, error) {
+func (s *Service) recordsBehindBarrier(ctx context.Context, subject string) ([]events.Record, error) {
 	barrier, err := s.barrier(ctx)
 	if err != nil {
-		return nil, barrier, err
+		return nil, err
 	}
-	records, err := s.journal.Load(ctx, barrier, subject, s.cfg.Realm.Barrier())
-	return records, barrier, err
+	return s.journal.Load(ctx, barrier, subject, s.cfg.Realm.Barrier())
 }

@@ -184,7 +184,8 @@ func (s *Service) rotate(ctx context.Context, c *refreshing, before session.Stat
 	if err != nil {
 		return Grant{}, err
 	}
-	if state.Unreadable || state.Over() {
+	// It may even be gone, if this process stood still for long.
+	if state.Unreadable || !state.Exists() || state.Over() {
 		return Grant{}, fmt.Errorf("%w: %w", ErrGrant, session.ErrOver)
 	}
 	// A caller that was told the successor by a replay may have rotated again

@@ -191,7 +191,7 @@ func (s *Service) revokeSession(ctx context.Context, c command) (Revoked, error)
 	case session.Named(c.ID):
 		return s.carryOut(ctx, c)
 	}
-	if c.Until, err = s.lasts(ctx, c, view{}, c.began); err != nil {
+	if c.Until, err = s.lasts(ctx, c, &view{}, c.began); err != nil {
 		return Revoked{}, err
 	}
 	sequence, err := s.deny(ctx, c.Revocation, c.began)

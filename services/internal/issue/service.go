@@ -68,7 +68,9 @@ type Passwords interface {
 	Outdated(hash string) bool
 }
 
-// Keys signs access tokens, checks them, and knows the refresh tokens' MAC keys.
+// Keys signs access tokens, checks them, and knows the refresh tokens' MAC keys. Of a
+// token with which nothing is wrong but the time, Verify gives the claims as well as an
+// error.
 type Keys interface {
 	Sign(c claims.Access) (string, error)
 	Verify(token string, now time.Time) (claims.Access, events.KeyID, error)

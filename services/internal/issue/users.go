@@ -3,11 +3,8 @@ package issue
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-
-	"github.com/google/uuid"
 
 	"github.com/revocast/revocast/events"
 )
@@ -61,11 +58,7 @@ func (s *Service) UserNamed(ctx context.Context, username string) (events.User, 
 // and a name is taken once. Without the realm's key it tells nothing.
 func (s *Service) subjectOf(username string) events.Subject {
 	digest := s.keyer.Key(events.KindUnknown, s.cfg.Issuer, "username:"+username)
-	var u uuid.UUID
-	_, _ = hex.Decode(u[:], []byte(digest)) // the keyer writes 32 hexadecimal digits
-	u[6] = u[6]&0x0f | 0x80                 // version 8: made by the application (RFC 9562 section 5.8)
-	u[8] = u[8]&0x3f | 0x80
-	return events.Subject(u.String())
+	return events.Subject(uuid8(digest).String())
 }
 
 // lastOf finds the record of one subject among a load's; the zero Record if there

@@ -20,7 +20,7 @@ const (
 	day = 24 * time.Hour
 	// announcedFor is how long an announcement holds from the beginning of the day on
 	// which it is made. It is made anew every day, so it holds three days at least:
-	// longer than any access token lives, and than a week-end without issuers.
+	// longer than a week-end without issuers.
 	announcedFor = 4 * day
 	// recallWithin and maxRecalled bound how much of the feed is read at the start.
 	recallWithin = 5 * time.Second
@@ -31,29 +31,40 @@ const (
 // longer does, and reports whether there was anything to tell. What cannot be told now
 // is tried again by the next round, and does not sign here until then.
 func (k *Keeper) announceAll(ctx context.Context, ring keyring.Ring, now time.Time) (told bool, err error) {
+	tell := func(signed events.Key, e events.Event, keep time.Duration) {
+		fault := k.tell(ctx, signed, e, now, keep)
+		told, err = told || fault == nil, errors.Join(err, fault)
+	}
 	for _, key := range ring.Keys {
-		var fault error
-		switch phase := key.Phase(ring.Now); {
-		case phase == keyring.Announced || phase == keyring.Signing:
-			// It holds from the beginning of the day, so that every issuer says the same
-			// under the same id, and the feed has it once where several say it at once.
-			key.Until = now.Truncate(day).Add(announcedFor)
-			if k.pairs[key.ID] == nil || !k.announcedUntil(key.ID).Before(key.Until) {
-				continue
-			}
-			signed := codec.SignKey(k.keys.Root(), k.cfg.Realm, key.Key)
-			fault = k.tell(ctx, signed, events.KeyAdded{Key: signed}, now, key.Until.Sub(now))
-		case phase == keyring.Retired && !k.isWithdrawn(key.ID):
-			// On the feed for longer than any announcement of the key.
+		phase := key.Phase(ring.Now)
+		if phase == keyring.Retired && !k.isWithdrawn(key.ID) {
+			// On the feed for longer than any announcement from before.
 			signed := codec.SignRetirement(k.keys.Root(), k.cfg.Realm, key.Key)
-			fault = k.tell(ctx, signed, events.KeyRetired{Key: signed}, now, announcedFor)
-		default:
-			continue
+			tell(signed, events.KeyRetired{Key: signed}, announcedFor)
 		}
-		told = told || fault == nil
-		err = errors.Join(err, fault)
+		if until := k.announceUntil(key, phase, now); until.After(k.announcedUntil(key.ID)) {
+			key.Until = until
+			signed := codec.SignKey(k.keys.Root(), k.cfg.Realm, key.Key)
+			tell(signed, events.KeyAdded{Key: signed}, until.Sub(now))
+		}
 	}
 	return told, err
+}
+
+// announceUntil is how long today's announcement of a key holds; zero for none. It
+// counts from the beginning of the day, so that every issuer says the same under the
+// same id, and the feed has it once where several say it at once.
+func (k *Keeper) announceUntil(key keyring.Key, phase keyring.Phase, now time.Time) time.Time {
+	until := now.Truncate(day).Add(announcedFor)
+	switch {
+	case (phase == keyring.Announced || phase == keyring.Signing) && k.pairs[key.ID] != nil:
+		return until
+	case phase == keyring.Retired && k.public[key.ID] != nil && key.Until.Before(until):
+		return key.Until
+	case phase == keyring.Retired && k.public[key.ID] != nil:
+		return until // its tokens live for longer than that
+	}
+	return time.Time{}
 }
 
 // tell publishes one event of a key, and learns from it as from what others publish.

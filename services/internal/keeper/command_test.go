@@ -29,6 +29,21 @@ func phases(t *testing.T, r *replica) map[events.KeyID]keyring.Phase {
 	return all
 }
 
+func phaseOf(t *testing.T, r *replica, id events.KeyID) keeper.Info {
+	t.Helper()
+	list, err := r.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list {
+		if i.ID == id {
+			return i
+		}
+	}
+	t.Fatalf("there is no key %s", id)
+	return keeper.Info{}
+}
+
 // What operators may do, and see.
 func TestCommands(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

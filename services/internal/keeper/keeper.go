@@ -178,7 +178,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		case <-k.news:
-			k.wait(ctx, newsEvery-time.Since(ended))
+			pause(ctx, newsEvery-time.Since(ended))
 		case <-k.asked:
 			k.wait(ctx, askEvery-time.Since(answered))
 			answered = time.Now()

@@ -2,7 +2,9 @@ package keeper_test
 
 import (
 	"crypto/ed25519"
+	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/revocast/revocast/events"
@@ -66,6 +68,70 @@ func TestForgedNews(t *testing.T) {
 		time.Sleep(time.Second)
 		if _, id := r.sign(t); id != next.ID {
 			t.Errorf("%s signs", id)
+		}
+	})
+}
+
+// Where tokens live for long, a retired key is announced for as long, and no longer.
+func TestRetiredKeyIsAnnouncedWhileItsTokensLive(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		long := func(s *setup) {
+			s.cfg.Interval, s.cfg.AccessTTL = 0, func() time.Duration { return 10 * 24 * time.Hour }
+		}
+		r := w.replica(t, long)
+		_, old := r.sign(t)
+		if _, err := r.Rotate(t.Context(), rotation(0)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		end := phaseOf(t, r, old).Until
+		r.stop()
+		announcedUntil := func() (until time.Time) {
+			for _, p := range w.feed.keys() {
+				if e, ok := p.event.(events.KeyAdded); ok && e.Key.ID == old {
+					until = e.Key.Until
+				}
+			}
+			return until
+		}
+		for time.Now().Before(end.Add(-24 * time.Hour)) {
+			if until := announcedUntil(); time.Until(until) < 24*time.Hour || until.After(end) {
+				t.Fatalf("it is over at %s and announced until %s at %s", end, until, time.Now())
+			}
+			time.Sleep(24 * time.Hour)
+			w.replica(t, long).stop()
+		}
+		if until := announcedUntil(); !until.Equal(end) {
+			t.Errorf("it is over at %s and announced until %s", end, until)
+		}
+	})
+}
+
+// Whoever may publish revocations cannot make issuers work, or remember, by keys that
+// are none; nor by one that is more than once in a while.
+func TestFloodOfRevocations(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		journal := &faulty{Log: w.log}
+		r := w.replica(t, func(s *setup) { s.journal = journal })
+		_, id := r.sign(t)
+		flood := func(target func(i int) events.KeyID) int {
+			synctest.Wait()
+			journal.mu.Lock()
+			before := journal.appends
+			journal.mu.Unlock()
+			for i := range 2000 {
+				w.announce(t, target(i))
+			}
+			time.Sleep(time.Second)
+			journal.mu.Lock()
+			defer journal.mu.Unlock()
+			return journal.appends - before
+		}
+		if n := flood(func(i int) events.KeyID { return events.KeyID(fmt.Sprint("stranger-", i)) }); n != 0 {
+			t.Errorf("%d appends for keys that nobody knows", n)
+		}
+		if n := flood(func(int) events.KeyID { return id }); n == 0 || n > 20 {
+			t.Errorf("%d appends for one key that was revoked again and again", n)
 		}
 	})
 }

@@ -302,8 +302,9 @@ func (f *feed) keys() []published {
 // faulty is a journal whose appends to some subjects fail.
 type faulty struct {
 	*memlog.Log
-	mu   sync.Mutex
-	fail string // part of a subject; empty for none, "." for all
+	mu      sync.Mutex
+	fail    string // part of a subject; empty for none, "." for all
+	appends int
 }
 
 func (f *faulty) set(fail string) {
@@ -316,6 +317,7 @@ func (f *faulty) set(fail string) {
 func (f *faulty) Append(ctx context.Context, a events.Append) (events.Position, error) {
 	f.mu.Lock()
 	fails := f.fail != "" && strings.Contains(a.Subject, f.fail)
+	f.appends++
 	f.mu.Unlock()
 	if fails {
 		return events.Position{}, events.ErrUnavailable

@@ -43,9 +43,10 @@ func AddCut(standing events.CutsRecorded, existing bool, n Cut, now time.Time) e
 	for i, c := range standing.Cuts {
 		swallowed := full && n.covers(n.Revocation, c)
 		droppable := full || !remembered(c, now)
-		if !swallowed && !(droppable && (ended(c, now) || n.redundant(standing.Cuts, i, now))) {
-			next.Cuts = append(next.Cuts, c)
+		if swallowed || droppable && (ended(c, now) || n.redundant(standing.Cuts, i, now)) {
+			continue
 		}
+		next.Cuts = append(next.Cuts, c)
 	}
 	if full && lasting(n.Revocation) {
 		n.Until = now.Add(-time.Second) // the log keeps seconds, rounded up

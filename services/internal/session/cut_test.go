@@ -121,7 +121,7 @@ func TestTheRecordIsBounded(t *testing.T) {
 	for i := range 1000 {
 		c.add(events.Revocation{
 			ID: revocationID(7, i), Kind: events.KindSubject, Issuer: "https://id.example", Target: "u-7",
-			Cut: events.Position{Sequence: uint64(i + 1)}, Until: c.now.Add(time.Hour), //nolint:gosec // small
+			Cut: events.Position{Sequence: uint64(i + 1)}, Until: c.now.Add(time.Hour),
 		})
 		if len(c.standing.Cuts) > 128 {
 			t.Fatalf("%d revocations are remembered", len(c.standing.Cuts))

@@ -150,8 +150,10 @@ func refresh(s State, c Refresh, now time.Time) (events.Event, error) {
 	switch {
 	case !s.Exists():
 		return nil, behindBarrier(s, ErrNotFound)
-	case s.Over():
+	case s.overForGood():
 		return nil, ErrOver
+	case s.Over():
+		return nil, behindBarrier(s, ErrOver)
 	case c.Proof.Client != s.Session.Client:
 		return nil, ErrClient
 	case !proved(s.Session, c.Proof):

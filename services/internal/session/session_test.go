@@ -189,16 +189,37 @@ func TestWhatEndsASession(t *testing.T) {
 				t.Fatalf("over is %v", s.Over())
 			}
 			e, err := session.Decide(s, use(0), noon)
-			if c.over && !errors.Is(err, session.ErrOver) || !c.over && e == nil {
-				t.Errorf("refresh gave %v, %v", e, err)
+			if c.over && !errors.Is(err, session.ErrBarrier) || !c.over && e == nil {
+				t.Errorf("refresh gave %v, %v: a cut can be lifted", e, err)
+			}
+			s.Now = noon
+			if e, err := session.Decide(s, use(0), noon); c.over && !errors.Is(err, session.ErrOver) || !c.over && e == nil {
+				t.Errorf("behind a barrier refresh gave %v, %v", e, err)
 			}
 		})
 	}
-
-	s := started(t, begin(), policy()).state
-	s.User.Disabled = true
-	if _, err := session.Decide(s, use(0), noon); !errors.Is(err, session.ErrOver) {
-		t.Errorf("disabled user: %v", err)
+	for name, c := range map[string]struct {
+		f       func(*session.State)
+		forGood bool
+	}{
+		"its end":           {func(s *session.State) { s.Session.Ended = &events.Ending{} }, true},
+		"a new credential":  {func(s *session.State) { s.User.Version = 2 }, true},
+		"a disabled user":   {func(s *session.State) { s.User.Disabled = true }, false},
+		"a disabled client": {func(s *session.State) { s.Client.Disabled = true }, false},
+	} {
+		s := started(t, begin(), policy()).state
+		c.f(&s)
+		want := session.ErrBarrier
+		if c.forGood {
+			want = session.ErrOver
+		}
+		if _, err := session.Decide(s, use(0), noon); !errors.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.Now = noon
+		if _, err := session.Decide(s, use(0), noon); !errors.Is(err, session.ErrOver) {
+			t.Errorf("%s, behind a barrier: %v", name, err)
+		}
 	}
 }
 

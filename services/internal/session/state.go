@@ -127,16 +127,21 @@ func covers(c events.Revocation, s events.Session) bool {
 	return c.Cut.IsZero() || c.Cut.Shard != s.Began.Shard || s.Began.Sequence <= c.Cut.Sequence
 }
 
-// Over reports whether the session can never be refreshed again.
+// Over reports whether the session cannot be refreshed.
 func (s State) Over() bool {
-	if s.Session.Ended != nil || s.User.Disabled || s.Client.Disabled {
-		return true
-	}
+	_, cut := s.CutBy()
+	return cut || s.overForGood() || s.User.Disabled || s.Client.Disabled
+}
+
+// MayReturn reports whether it cannot be refreshed, but could be if what has ended it
+// is lifted.
+func (s State) MayReturn() bool { return s.Exists() && s.Over() && !s.overForGood() }
+
+// overForGood reports whether it never can be again, however old this read is: neither
+// an end nor a new credential is taken back, while a cut can be lifted.
+func (s State) overForGood() bool {
 	// A credential that has been replaced takes its sessions along by itself,
 	// whatever becomes of the cut that announces it.
-	if s.Session.CredentialVersion < s.User.Version && s.User.Spared != s.Session.ID {
-		return true
-	}
-	_, cut := s.CutBy()
-	return cut
+	replaced := s.Session.CredentialVersion < s.User.Version && s.User.Spared != s.Session.ID
+	return replaced || s.Session.Ended != nil
 }

@@ -101,6 +101,9 @@ func encode(c claims.Access) ([]byte, error) {
 
 // Verify checks form, signature and claims of an access token of this issuer, and
 // says with which key it was signed. Whether it was revoked is not known here.
+//
+// With [ErrExpired] and [ErrFuture] it gives claims and key all the same: nothing else
+// is wrong with the token, and a verifier with another clock, or with leeway, takes it.
 func (k *Keys) Verify(token string, now time.Time) (claims.Access, events.KeyID, error) {
 	t, err := dissect(token)
 	if err != nil {
@@ -129,9 +132,9 @@ func (k *Keys) Verify(token string, now time.Time) (claims.Access, events.KeyID,
 	}
 	switch {
 	case now.Unix() >= p.Expires:
-		return claims.Access{}, "", ErrExpired
+		return p.Access, key.described.ID, ErrExpired
 	case now.Add(k.cfg.MaxSkew).Before(time.Unix(p.IssuedAt, 0)):
-		return claims.Access{}, "", ErrFuture
+		return p.Access, key.described.ID, ErrFuture
 	}
 	return p.Access, key.described.ID, nil
 }

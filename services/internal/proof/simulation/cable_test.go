@@ -93,13 +93,17 @@ func (w *world) append(t *task, a events.Append) (events.Position, error) {
 	if a.Guard != "" && w.faults.lag > 0 {
 		var seen, last uint64
 		for _, s := range w.sessions {
-			m, ok := lastOf(s.messages, time.Now())
-			if !ok || !strings.HasPrefix(s.place, strings.TrimSuffix(a.Guard, "*")) {
+			if !strings.HasPrefix(s.place, strings.TrimSuffix(a.Guard, "*")) {
 				continue
 			}
-			last = max(last, m.sequence)
-			if m.guarded || time.Since(m.at) > inFlight || w.chance(0.5) {
-				seen = max(seen, m.sequence)
+			if m, ok := lastOf(s.messages, time.Now()); ok {
+				last = max(last, m.sequence)
+			}
+			for _, m := range slices.Backward(s.messages) {
+				if !m.gone(time.Now()) && (m.guarded || time.Since(m.at) > inFlight || w.chance(0.5)) {
+					seen = max(seen, m.sequence)
+					break
+				}
 			}
 		}
 		if seen == a.After {

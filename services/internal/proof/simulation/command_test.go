@@ -77,9 +77,9 @@ func (w *world) command() {
 		w.revokeToken(p)
 	case roll < 890:
 		w.revoke(p)
-	case roll < 910:
+	case roll < 920:
 		w.lift(p)
-	case roll < 940:
+	case roll < 945:
 		w.changePassword(p)
 	case roll < 955:
 		w.changeRoles(p)
@@ -262,10 +262,9 @@ func (w *world) revokeToken(p *process) {
 		if !w.done(t, "the revocation of a token", err) {
 			return
 		}
-		expired := !t.beganAt.Add(t.process.ahead).Before(time.Unix(a.claims.Expires, 0))
 		if whole {
 			w.endedFor(s, forGood)
-		} else if !expired {
+		} else {
 			a.denied.add(forGood, w.step)
 			w.checkToken(a)
 		}
@@ -336,6 +335,9 @@ func (w *world) lift(p *process) {
 		case w.done(t, "a lift", err):
 			w.stats["lifts"]++
 			w.lifted[r.ID] = true
+			for _, s := range w.sessions {
+				w.recut(s)
+			}
 		}
 	})
 }

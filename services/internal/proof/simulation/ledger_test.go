@@ -191,17 +191,18 @@ func (w *world) began(t *task, a events.Append, at events.Position, n events.Ses
 	w.sessions = append(w.sessions, s)
 	w.byID[n.ID] = s
 	w.recut(s)
-	w.countSessions(s, t.login.policy.MaxSessions)
+	w.countSessions(t, s, t.login.policy.MaxSessions)
 	if old := w.byID[n.Replaces]; old != nil && !old.ended {
 		w.violated("session %d begins in the place of %d, which lives on", s.number, old.number)
 	}
 }
 
-// countSessions holds the device limit against the log as it is at this very moment.
-func (w *world) countSessions(s *known, limit int) {
+// countSessions holds the device limit against the log as it is at this very moment. What
+// a lift brings back while a login is under way takes no room from it.
+func (w *world) countSessions(t *task, s *known, limit int) {
 	living := 0
 	for _, other := range w.sessions {
-		if other.person == s.person && other.client == s.client && !other.doomed(w.step+1) && !w.expired(other, time.Now()) {
+		if other.person == s.person && other.client == s.client && !other.doomed(t.began) && !w.expired(other, time.Now()) {
 			living++
 		}
 	}
@@ -290,14 +291,15 @@ func (w *world) cut(a events.Append, e events.CutsRecorded, m stored) {
 	}
 }
 
-// recut finds out whether any standing cut ends a session.
+// recut finds out whether any standing cut ends a session that was not lifted, as far
+// as anybody was told.
 func (w *world) recut(s *known) {
 	before := s.cut
 	s.cut = false
 	for _, place := range w.cutPlaces() {
 		if m, ok := lastOf(w.cuts[place], time.Now()); ok {
 			for _, c := range m.cuts {
-				s.cut = s.cut || endsSession(c, s)
+				s.cut = s.cut || endsSession(c, s) && !w.lifted[c.ID]
 			}
 		}
 	}
