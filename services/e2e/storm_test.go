@@ -25,7 +25,7 @@ import (
 // Nobody is logged out, no lineage forks, and no token that was handed out is lost.
 func TestRefreshStormWithKills(t *testing.T) {
 	s, issuers := threeIssuers(t, 1)
-	anyone := func() *stack.Server { return issuers[rand.IntN(len(issuers))] } //nolint:gosec // spreads load
+	anyone := func() *stack.Server { return issuers[rand.IntN(len(issuers))] }
 	sessions, callers := size(40, 1000), 20
 	kills := killing(t, issuers[2])
 	began := time.Now()
@@ -132,7 +132,7 @@ func killing(t *testing.T, victim *stack.Server) (stop func() int) {
 				return
 			}
 			kills++
-			timer := time.NewTimer(time.Duration(rand.IntN(1500)) * time.Millisecond) //nolint:gosec // no secret
+			timer := time.NewTimer(time.Duration(rand.IntN(1500)) * time.Millisecond)
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
@@ -166,7 +166,7 @@ func sessionsOf(t *testing.T, s *stack.Stack) map[events.SessionID]events.Sessio
 		t.Fatal(err)
 	}
 	for left := info.NumPending; left > 0; {
-		batch, err := consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(5*time.Second)) //nolint:gosec // small
+		batch, err := consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -68,7 +68,7 @@ func TestEntries(t *testing.T) {
 	if names, _ := targets(t, f, 0, time.Time{}, "revocast.test.feed.*.*"); len(names) != 0 {
 		t.Errorf("an empty feed holds %q", names)
 	}
-	const many = 2500 // more than one answer holds
+	const many = 1200 // more than one answer holds
 	var want []string
 	var middle uint64
 	var half time.Time
@@ -179,7 +179,7 @@ func TestLatest(t *testing.T) {
 	if found := survey("revocast.test.journal.cut.token.*"); len(found) != 0 {
 		t.Errorf("an empty journal holds %v", found)
 	}
-	const many = 1500
+	const many = 600
 	var want []string
 	for i := range many {
 		first := append1(t, j, fmt.Sprint("k", i), 0, "older")

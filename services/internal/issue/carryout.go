@@ -81,7 +81,7 @@ func (s *Service) announce(ctx context.Context, c *command, v *view, done *Revok
 	if err != nil {
 		return err
 	}
-	c.Until = until
+	c.Until, c.asked = until, time.Time{} // which was long enough; from here on there is no refusal
 	if done.FeedSequence, err = s.deny(ctx, c.Revocation, now); err == nil {
 		failpoint("denied")
 	}

@@ -177,19 +177,24 @@ func (s *Service) EndAll(ctx context.Context, c Caller, spareThis bool) error {
 
 // alone reports whether nobody has a token of another session of the caller's that is
 // accepted anywhere, or could get one. That a session has run out does not mean that
-// its last access token has; and a cut that has ended one may be lifted again.
+// its last access token has; and a cut that has ended one may be lifted again, unless
+// it is the caller's own, made for the same.
 func (s *Service) alone(ctx context.Context, barrier events.Position, c Caller) (bool, error) {
-	r := s.cfg.Realm
-	records, err := s.journal.Load(ctx, barrier, r.Sessions(s.subjectKey(c.Subject)), r.Barrier())
+	r, k := s.cfg.Realm, s.subjectKey(c.Subject)
+	records, err := s.journal.Load(ctx, barrier, r.Sessions(k), r.Cut(events.KindSubject, k), r.Barrier())
 	if errors.Is(err, events.ErrTooMany) {
 		return false, nil
 	}
 	now := s.now()
+	mine := slices.DeleteFunc(session.Fold(records).Cuts, func(n events.Revocation) bool {
+		return n.By.Role != "user" || n.Scope != events.ScopeSessions || n.Except != c.Session
+	})
 	return err == nil && !slices.ContainsFunc(records, func(record events.Record) bool {
-		state := session.Apply(session.State{}, record)
+		state := session.Apply(session.State{Cuts: mine}, record)
 		n := state.Session
+		_, cut := state.CutBy()
 		over := state.Expired(now) && now.After(untilAfter(n.AccessExpires))
-		return state.Exists() && n.ID != c.Session && n.Ended == nil && !over
+		return state.Exists() && n.ID != c.Session && n.Ended == nil && !over && !cut
 	}), err
 }
 
@@ -207,7 +212,7 @@ func (s *Service) RevokeToken(ctx context.Context, token string, client events.C
 	}
 	gone := untilAfter(time.Unix(c.Expires, 0)).Add(events.MaxSkew) // by a clock that may be ahead
 	if err != nil && (c.ID == "" || s.now().After(gone)) {
-		return nil //nolint:nilerr // not a token that holds anywhere: nothing to revoke (section 2.2)
+		return nil // not a token that holds anywhere: nothing to revoke (section 2.2)
 	}
 	if events.ClientID(c.ClientID) != client {
 		return session.ErrClient

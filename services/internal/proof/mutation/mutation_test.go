@@ -125,7 +125,7 @@ func TestMutantsAreFound(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", filepath.Join(dir, "overlay.json"), "-count=1", //nolint:gosec // fixed but for a temporary path
+		cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", filepath.Join(dir, "overlay.json"), "-count=1",
 			"-run", "^TestSimulation$", "-timeout", "5m", "../simulation", "-simulation.steps=500000")
 		out, err := cmd.CombinedOutput()
 		switch story := found.Find(out); {

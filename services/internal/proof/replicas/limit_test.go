@@ -25,7 +25,7 @@ import (
 func TestDeviceLimitUnderACrowd(t *testing.T) {
 	t.Run("one server", func(t *testing.T) {
 		s := eventstest.RunServer(t)
-		crowd(t, func(t *testing.T) *nats.Conn { t.Helper(); return s.Connect(t, topology.Issuer, insistent()...) }, size(60, 200))
+		crowd(t, func(t *testing.T) *nats.Conn { t.Helper(); return s.Connect(t, topology.Issuer, insistent()...) }, size(45, 200))
 	})
 	t.Run("three nodes", func(t *testing.T) {
 		c := eventstest.RunCluster(t, 3)
@@ -34,7 +34,7 @@ func TestDeviceLimitUnderACrowd(t *testing.T) {
 			t.Helper()
 			node++
 			return c.Nodes[node%3].Connect(t, topology.Issuer, insistent()...)
-		}, size(40, 200))
+		}, size(24, 200))
 	})
 }
 
@@ -72,7 +72,7 @@ func crowd(t *testing.T, connect func(*testing.T) *nats.Conn, logins int) {
 				})
 			}
 			group.Wait()
-			most, living := mostAtOnce(sub, seen.upTo(t, t.Context(), barrier(t, connect(t))))
+			most, living := mostAtOnce(sub, seen.upTo(t.Context(), t, barrier(t, connect(t))))
 			if most > limit || living != limit || in.Load() != int64(logins) {
 				t.Errorf("%d sessions lived at once, %d at the end; want %d", most, living, limit)
 			}
@@ -174,7 +174,7 @@ func TestPasswordChangeUnderACrowd(t *testing.T) {
 	// anything from it.
 	late := 0
 	ended := map[events.SessionID]bool{}
-	for _, r := range seen.upTo(t, t.Context(), barrier(t, s.Connect(t, topology.Issuer))) {
+	for _, r := range seen.upTo(t.Context(), t, barrier(t, s.Connect(t, topology.Issuer))) {
 		switch e := r.Envelope.Event.(type) {
 		case events.SessionStarted:
 			if r.Position.Sequence > done.Revocation.Cut.Sequence {

@@ -45,7 +45,7 @@ type model struct {
 func TestModel(t *testing.T) {
 	seed, _ := strconv.ParseUint(flag.Lookup("rapid.seed").Value.String(), 10, 64)
 	if seed == 0 {
-		seed = uint64(time.Now().UnixNano()) //nolint:gosec // positive
+		seed = uint64(time.Now().UnixNano())
 	}
 	for name, value := range map[string]string{
 		"rapid.seed": strconv.FormatUint(seed, 10), "rapid.checks": strconv.Itoa(size(12, 150)),
@@ -436,17 +436,5 @@ func (m *model) check(*rapid.T) {
 		if denied == t.accepted() {
 			m.rt.Fatalf("a token of session %s: a sidecar denies it %t, accepted %t", t.session.id, denied, t.accepted())
 		}
-	}
-}
-
-func (m *model) facts(t *oToken) events.Facts {
-	c, kid, err := m.house.keys.Verify(t.text, time.Now())
-	m.must(err)
-	ssq, err1 := events.ParsePosition(c.SessionAt)
-	tsq, err2 := events.ParsePosition(c.MintedAt)
-	m.must(errors.Join(err1, err2))
-	return events.Facts{
-		Issuer: events.Issuer(c.Issuer), Token: events.TokenID(c.ID), Session: events.SessionID(c.Session), Subject: events.Subject(c.Subject),
-		Client: events.ClientID(c.ClientID), Key: kid, SessionAt: ssq, MintedAt: tsq, AuthTime: c.AuthTime, IssuedAt: c.IssuedAt,
 	}
 }

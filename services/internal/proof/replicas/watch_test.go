@@ -83,7 +83,7 @@ func (w *watcher) take(m jetstream.Msg) error {
 }
 
 // upTo gives everything up to a sequence, once it is there.
-func (w *watcher) upTo(t *testing.T, ctx context.Context, sequence uint64) []events.Record {
+func (w *watcher) upTo(ctx context.Context, t *testing.T, sequence uint64) []events.Record {
 	t.Helper()
 	stop := context.AfterFunc(ctx, w.grown.Broadcast)
 	defer stop()

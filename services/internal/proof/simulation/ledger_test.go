@@ -115,9 +115,9 @@ func (m stored) gone(at time.Time) bool { return !m.expires.IsZero() && !at.Befo
 
 // lastOf gives what would be read at a moment if nothing were written until then.
 func lastOf(messages []stored, at time.Time) (stored, bool) {
-	for i := len(messages) - 1; i >= 0; i-- {
-		if !messages[i].gone(at) {
-			return messages[i], true
+	for _, message := range slices.Backward(messages) {
+		if !message.gone(at) {
+			return message, true
 		}
 	}
 	return stored{}, false

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/cryptotest"
@@ -19,31 +18,26 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("simulation.seed", 0, "run the history of this one seed, and print it")
-	stepsFlag = flag.Int("simulation.steps", 0, "steps to run in all (PROOF_STEPS)")
+	stepsFlag = flag.Int("simulation.steps", 0, "steps to run in all; 0 for the usual number")
 )
 
 const (
 	// inOneHistory is how many steps a history has: enough for a few dozen
 	// sessions, and few enough to be read when it fails.
 	inOneHistory = 2_500
-	byDefault    = 20_000
+	// few are run in passing, all with PROOF=full in the environment.
+	few, all = 50_000, 1_000_000
 )
 
 // steps is how many to run in all.
-func steps(t *testing.T) int {
-	t.Helper()
-	if *stepsFlag > 0 {
+func steps() int {
+	switch {
+	case *stepsFlag > 0:
 		return *stepsFlag
+	case os.Getenv("PROOF") == "full":
+		return all
 	}
-	text := os.Getenv("PROOF_STEPS")
-	if text == "" {
-		return byDefault
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < inOneHistory {
-		t.Fatalf("PROOF_STEPS=%q: want a number of at least %d", text, inOneHistory)
-	}
-	return n
+	return few
 }
 
 // usual are the faults of most histories.
@@ -109,7 +103,7 @@ func TestSimulation(t *testing.T) {
 	}
 	total, stats := 0, map[string]int{}
 	var seed uint64
-	for wanted := steps(t); total < wanted; {
+	for wanted := steps(); total < wanted; {
 		seed++
 		w := simulate(t, seed, keys, inOneHistory, faultsOf(seed), none)
 		report(t, seed, w)

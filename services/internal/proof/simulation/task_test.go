@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"testing/synctest"
 	"time"
 
@@ -21,12 +22,8 @@ type task struct {
 	// began is the step and the time at which the command arrived.
 	began   int
 	beganAt time.Time
-	// waits is the call it has stopped at. Without one, and not over, it sleeps or
-	// waits for another command of its process.
-	waits *call
-	over  bool
-	// killed tasks go no further and are not judged; left ones have lost their caller.
-	killed, left bool
+	// left tasks have lost their caller.
+	left bool
 	// hangUp ends the context of whoever asked.
 	hangUp context.CancelFunc
 	// judge looks at the outcome.
@@ -41,6 +38,40 @@ type task struct {
 	records []events.Record
 
 	resume chan struct{}
+
+	// A task that sleeps wakes by itself, so that the world and it may look at the
+	// same moment.
+	mu sync.Mutex
+	// waits is the call it has stopped at. Without one, and not over, it sleeps or
+	// waits for another command of its process.
+	waits *call
+	over  bool
+	// killed tasks go no further and are not judged.
+	killed bool
+}
+
+// state is whether the task is over, and what it waits for.
+func (t *task) state() (waits *call, over bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waits, t.over
+}
+
+// stop is state for the task itself: it stops at a call, or goes on from it if that is
+// nil. A killed one goes no further.
+func (t *task) stop(at *call) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waits = at
+	if t.killed {
+		runtime.Goexit()
+	}
+}
+
+func (t *task) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waits, t.over = nil, true
 }
 
 // call is one request that leaves the process.
@@ -74,7 +105,7 @@ func (w *world) start(name string, p *process, run func(ctx context.Context, s *
 		w.note("%s begins", t.name)
 	}
 	go func() {
-		defer func() { t.over = true }()
+		defer t.end()
 		run(context.WithValue(ctx, taskKey{}, t), p.service)
 	}()
 	w.settle()
@@ -83,15 +114,9 @@ func (w *world) start(name string, p *process, run func(ctx context.Context, s *
 
 // call stops the task until the world has decided what becomes of the request.
 func (t *task) call(c *call) error {
-	if t.killed {
-		runtime.Goexit()
-	}
-	t.waits = c
+	t.stop(c)
 	<-t.resume
-	t.waits = nil
-	if t.killed {
-		runtime.Goexit()
-	}
+	t.stop(nil)
 	return c.err
 }
 
@@ -100,12 +125,13 @@ func (w *world) settle() {
 	synctest.Wait()
 	var over []*task
 	w.tasks = slices.DeleteFunc(w.tasks, func(t *task) bool {
-		if t.over {
+		waits, ended := t.state()
+		if ended {
 			over = append(over, t)
-		} else if t.waits != nil && t.waits.since.IsZero() {
-			t.waits.since = time.Now()
+		} else if waits != nil && waits.since.IsZero() {
+			waits.since = time.Now()
 		}
-		return t.over
+		return ended
 	})
 	for _, t := range over {
 		if !t.killed {
@@ -124,7 +150,7 @@ func (w *world) let(t *task) {
 // stopped are the tasks that the world can let go on. The others wake by themselves.
 func (w *world) stopped() (list []*task) {
 	for _, t := range w.tasks {
-		if t.waits != nil {
+		if waits, _ := t.state(); waits != nil {
 			list = append(list, t)
 		}
 	}
@@ -133,7 +159,7 @@ func (w *world) stopped() (list []*task) {
 
 // advance decides what becomes of the call a task has stopped at.
 func (w *world) advance(t *task) {
-	c := t.waits
+	c, _ := t.state()
 	if !t.left && w.chance(w.faults.leave) {
 		t.left = true
 		t.hangUp()
@@ -233,11 +259,14 @@ func (w *world) kill(p *process) {
 		if t.process != p {
 			continue
 		}
+		t.mu.Lock()
 		t.killed = true
-		if c := t.waits; c != nil && !c.answered && w.chance(0.5) {
+		c := t.waits
+		t.mu.Unlock()
+		if c != nil && !c.answered && w.chance(0.5) {
 			w.note("%s: %s: %s, and its sender is gone", t.name, c.what, outcome(c.effect()))
 		}
-		if t.waits != nil {
+		if c != nil {
 			t.resume <- struct{}{}
 		} else {
 			t.hangUp()

@@ -125,10 +125,15 @@ func (w *world) declare() {
 			var err error
 			t := w.start("", p, func(ctx context.Context, s *issue.Service) { err = s.Declare(ctx) },
 				func(t *task) { w.done(t, "a declaration", err) })
-			for !t.over && w.violation == "" {
-				w.advance(t)
-			}
+			w.finishTask(t)
 		})
+	}
+}
+
+// finishTask lets one command come to its end.
+func (w *world) finishTask(t *task) {
+	for waits, over := t.state(); waits != nil && !over && w.violation == ""; waits, over = t.state() {
+		w.advance(t)
 	}
 }
 
@@ -148,9 +153,7 @@ func (w *world) register(names ...string) {
 				w.t.Fatal(err)
 			}
 		})
-		for !t.over {
-			w.advance(t)
-		}
+		w.finishTask(t)
 	}
 	for _, r := range w.replicas {
 		r.Follow(w.log.Last())

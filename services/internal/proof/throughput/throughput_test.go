@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/eventstest"
 	"github.com/revocast/revocast/events/topology"
@@ -47,27 +49,37 @@ func (plain) Outdated(string) bool { return false }
 
 func name(n int) string { return "user-" + strconv.Itoa(n%users) }
 
-// open gives an issuer on a broker of its own.
-func open(b *testing.B, opts ...eventstest.Option) *issue.Service {
+// open gives issuers on one broker, each with a connection of its own.
+func open(b *testing.B, issuers int, opts ...eventstest.Option) []*issue.Service {
 	b.Helper()
 	server := eventstest.RunServer(b, opts...)
-	conn := server.Connect(b, topology.Issuer)
-	keys, err1 := signing.Open(signing.Config{Dir: b.TempDir() + "/keys", Issuer: issuer, Audiences: []string{audience}})
-	journal, err2 := eventstore.NewJournal(conn, eventstest.Realm.JournalStream())
-	feed, err3 := eventstore.NewFeed(conn, eventstest.Realm.FeedStream())
-	notes, err4 := eventstore.NewNotes(conn, eventstest.Realm.AuditStream())
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	keys, err := signing.Open(signing.Config{Dir: b.TempDir() + "/keys", Issuer: issuer, Audiences: []string{audience}})
+	if err != nil {
 		b.Fatal(err)
 	}
-	s := issue.New(issue.Config{Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: func() time.Duration { return 5 * time.Minute }},
-		issue.Deps{Journal: journal, Feed: feed, Notes: notes, Passwords: plain{}, Keys: keys, Keyer: keys.Keyer(), Root: keys})
+	var all []*issue.Service
+	for range issuers {
+		all = append(all, join(b, keys, server.Connect(b, topology.Issuer)))
+	}
 	for n := range users {
 		hash, _ := plain{}.Hash(b.Context(), "word")
-		if _, err := s.Register(b.Context(), name(n), hash, []string{"customer"}); err != nil {
+		if _, err := all[0].Register(b.Context(), name(n), hash, []string{"customer"}); err != nil {
 			b.Fatal(err)
 		}
 	}
-	return s
+	return all
+}
+
+func join(b *testing.B, keys *signing.Keys, conn *nats.Conn) *issue.Service {
+	b.Helper()
+	journal, err1 := eventstore.NewJournal(conn, eventstest.Realm.JournalStream())
+	feed, err2 := eventstore.NewFeed(conn, eventstest.Realm.FeedStream())
+	notes, err3 := eventstore.NewNotes(conn, eventstest.Realm.AuditStream())
+	if err := errors.Join(err1, err2, err3); err != nil {
+		b.Fatal(err)
+	}
+	return issue.New(issue.Config{Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: func() time.Duration { return 5 * time.Minute }},
+		issue.Deps{Journal: journal, Feed: feed, Notes: notes, Passwords: plain{}, Keys: keys, Keyer: keys.Keyer(), Root: keys})
 }
 
 func policy() session.Policy {
@@ -139,12 +151,15 @@ var durability = []struct {
 	{"lazy", []eventstest.Option{eventstest.Lazy()}},
 }
 
-func each(b *testing.B, run func(b *testing.B, s *issue.Service)) {
+// each runs a benchmark with one issuer and with three, which share the machine.
+func each(b *testing.B, run func(b *testing.B, one func(i int) *issue.Service)) {
 	for _, d := range durability {
-		b.Run(d.name, func(b *testing.B) {
-			s := open(b, d.opts...)
-			run(b, s)
-		})
+		for _, issuers := range []int{1, 3} {
+			b.Run(fmt.Sprintf("%s/issuers=%d", d.name, issuers), func(b *testing.B) {
+				all := open(b, issuers, d.opts...)
+				run(b, func(i int) *issue.Service { return all[i%issuers] })
+			})
+		}
 	}
 }
 
@@ -177,32 +192,32 @@ func report(b *testing.B, took []time.Duration) {
 }
 
 func BenchmarkLogin(b *testing.B) {
-	each(b, func(b *testing.B, s *issue.Service) {
-		measured(b, func(i int) { login(b, s, i) })
+	each(b, func(b *testing.B, one func(int) *issue.Service) {
+		measured(b, func(i int) { login(b, one(i), i) })
 	})
 }
 
 func BenchmarkRefresh(b *testing.B) {
-	each(b, func(b *testing.B, s *issue.Service) {
-		free := owners(b, s, 20*callers)
-		measured(b, func(int) {
+	each(b, func(b *testing.B, one func(int) *issue.Service) {
+		free := owners(b, one(0), 20*callers)
+		measured(b, func(i int) {
 			o := <-free
-			o.refresh(b, s)
+			o.refresh(b, one(i))
 			free <- o
 		})
 	})
 }
 
 func BenchmarkRevokeSession(b *testing.B) {
-	each(b, func(b *testing.B, s *issue.Service) {
+	each(b, func(b *testing.B, one func(int) *issue.Service) {
 		sessions := make([]events.SessionID, b.N)
 		parallel(b.N, func(i int) {
-			if g, ok := login(b, s, i); ok {
+			if g, ok := login(b, one(i), i); ok {
 				sessions[i] = g.Session
 			}
 		})
 		measured(b, func(i int) {
-			if _, err := s.Revoke(b.Context(), issue.Revocation{
+			if _, err := one(i).Revoke(b.Context(), issue.Revocation{
 				Kind: events.KindSession, Target: string(sessions[i]), Reason: events.ReasonAdmin, By: events.Initiator{Role: "operator"},
 			}); err != nil {
 				b.Error(err)
@@ -220,8 +235,8 @@ func BenchmarkRefreshAtRate(b *testing.B) {
 		name string
 	}{{1000, nil, "synced"}, {1500, []eventstest.Option{eventstest.Lazy()}, "lazy"}} {
 		b.Run(fmt.Sprintf("%s-%.0f", c.name, c.rate), func(b *testing.B) {
-			s := open(b, c.opts...)
-			free := owners(b, s, 20*callers)
+			all := open(b, 3, c.opts...)
+			free := owners(b, all[0], 20*callers)
 			rng := rand.New(rand.NewPCG(1, 1))
 			took := make([]time.Duration, b.N)
 			var group sync.WaitGroup
@@ -234,7 +249,7 @@ func BenchmarkRefreshAtRate(b *testing.B) {
 				began := due
 				group.Go(func() {
 					o := <-free
-					o.refresh(b, s)
+					o.refresh(b, all[i%len(all)])
 					took[i] = time.Since(began)
 					free <- o
 				})
