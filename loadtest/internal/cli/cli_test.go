@@ -64,7 +64,7 @@ func revocast() {
 			_ = os.WriteFile(f, nil, 0o600)
 		}
 	}))
-	logins := 0
+	var logins atomic.Int32
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var in map[string]string
 		switch {
@@ -75,12 +75,11 @@ func revocast() {
 			s.Close()
 			fallthrough
 		default:
-			logins++
 			lifetime := 300
 			if play == "short" {
 				lifetime = 2
 			}
-			_, _ = fmt.Fprintf(w, `{"access_token":"good-%d","expires_in":%d}`, logins, lifetime)
+			_, _ = fmt.Fprintf(w, `{"access_token":"good-%d","expires_in":%d}`, logins.Add(1), lifetime)
 		}
 	}))
 	if play == "mute" {
@@ -96,7 +95,7 @@ func revocast() {
 	}
 	fmt.Fprintln(os.Stderr, "stopped") // only shown with an error
 	if f := os.Getenv("STOPPED"); f != "" {
-		_ = os.WriteFile(f, fmt.Appendln(nil, "logins:", logins), 0o600)
+		_ = os.WriteFile(f, fmt.Appendln(nil, "logins:", logins.Load()), 0o600)
 	}
 }
 

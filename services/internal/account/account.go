@@ -109,6 +109,8 @@ func (a API) refusal(r *http.Request, err error) error {
 		return problem.New(http.StatusBadRequest, "This client's logins need a device_id.")
 	case errors.Is(err, session.ErrLimit):
 		return problem.New(http.StatusConflict, "You are logged in on as many devices as this client allows; log out on one of them first.")
+	case errors.Is(err, issue.ErrDisplaced):
+		return problem.New(http.StatusConflict, "This session was ended before it could be used, most likely by another login at the same moment.")
 	case errors.Is(err, events.ErrConflict):
 		return problem.New(http.StatusConflict, "Something else changed this at the same moment; look again.")
 	case errors.Is(err, events.ErrTooMany):

@@ -18,6 +18,10 @@ import (
 // and client's, so no session is taken over and none is started.
 var ErrTakeOver = errors.New("no session of this user and client to take over")
 
+// ErrDisplaced says that a login's session was ended before it was answered, most
+// likely by another login that needed its room. Nothing was minted.
+var ErrDisplaced = fmt.Errorf("the session was ended at once: %w", events.ErrConflict)
+
 // Login is a first-party login with a password.
 type Login struct {
 	Username, Password string
@@ -41,7 +45,7 @@ type Login struct {
 // as long either way; nothing else is looked at before.
 //
 // Other refusals match [ErrClientDisabled], [ErrTakeOver], [session.ErrLimit],
-// [session.ErrDevice] or [events.ErrTooMany].
+// [session.ErrDevice], [ErrDisplaced] or [events.ErrTooMany].
 func (s *Service) Login(ctx context.Context, l Login) (Grant, error) {
 	now := s.now()
 	user, err := s.verify(ctx, l.Username, l.Password, l.Client)
@@ -106,7 +110,7 @@ func (s *Service) admit(ctx context.Context, o opening, own string, position eve
 		case state.Client.Disabled:
 			return Grant{}, ErrClientDisabled
 		case same && state.Session.Ended != nil: // by another login, for one
-			return Grant{}, fmt.Errorf("session %s was ended at once: %w", n.ID, events.ErrConflict)
+			return Grant{}, fmt.Errorf("session %s: %w", n.ID, ErrDisplaced)
 		}
 		return Grant{}, ErrCredentials
 	}

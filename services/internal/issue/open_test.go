@@ -132,8 +132,7 @@ func TestLimitHoldsUnderConcurrentLogins(t *testing.T) {
 						granted.Add(1)
 					case errors.Is(err, session.ErrLimit) && c.on == session.RefuseNew:
 						refused.Add(1)
-					// Its session was evicted before it was answered.
-					case errors.Is(err, events.ErrConflict) && c.on == session.EvictOldest:
+					case errors.Is(err, issue.ErrDisplaced) && c.on == session.EvictOldest:
 						refused.Add(1)
 					default:
 						t.Errorf("login %d: %v", i, err)
