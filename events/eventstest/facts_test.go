@@ -101,11 +101,14 @@ func TestLiveMessagesAreContiguous(t *testing.T) {
 func TestForgedSequencesShow(t *testing.T) {
 	t.Parallel()
 	s := eventstest.RunServer(t)
-	sub, err := s.Connect(t, topology.Sidecar).SubscribeSync("revocast.test.live.token.*")
+	follower := s.Connect(t, topology.Sidecar)
+	sub, err := follower.SubscribeSync("revocast.test.live.token.*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
+	// What is published by another connection before the server knows of this one's
+	// interest goes past it.
+	if err := follower.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	operator := s.Connect(t, topology.Operator)
