@@ -10,13 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/revocast/revocast/events"
-	"github.com/revocast/revocast/events/codec"
-	"github.com/revocast/revocast/events/subject"
-	"github.com/revocast/revocast/events/topology"
 	"github.com/revocast/revocast/services/internal/stack"
 )
 
@@ -149,44 +143,15 @@ func killing(t *testing.T, victim *stack.Server) (stop func() int) {
 // sessionsOf reads the last state of every session in the journal.
 func sessionsOf(t *testing.T, s *stack.Stack) map[events.SessionID]events.Session {
 	t.Helper()
-	js, err := jetstream.New(connect(t, s, topology.Issuer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	realm := subject.Realm(stack.Realm)
-	consumer, err := js.OrderedConsumer(t.Context(), realm.JournalStream(), jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{realm.Journal()}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := map[events.SessionID]events.Session{}
-	info, err := consumer.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for left := info.NumPending; left > 0; {
-		batch, err := consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(5*time.Second))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for m := range batch.Messages() {
-			left--
-			e, err := codec.Decode(m.Data())
-			if err != nil {
-				t.Fatal(err)
-			}
-			switch v := e.Event.(type) {
-			case events.SessionStarted:
-				all[v.Session.ID] = v.Session
-			case events.SessionRefreshed:
-				all[v.Session.ID] = v.Session
-			case events.SessionRevoked:
-				all[v.Session.ID] = v.Session
-			}
-		}
-		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
-			t.Fatal(err)
+	for _, r := range follow(t, s)() {
+		switch e := r.Envelope.Event.(type) {
+		case events.SessionStarted:
+			all[e.Session.ID] = e.Session
+		case events.SessionRefreshed:
+			all[e.Session.ID] = e.Session
+		case events.SessionRevoked:
+			all[e.Session.ID] = e.Session
 		}
 	}
 	return all
