@@ -80,8 +80,8 @@ fuzz: ## fuzz every target for a few seconds (FUZZTIME=5s)
 	@FUZZTIME='$(or $(FUZZTIME),5s)' scripts/fuzz.sh
 
 .PHONY: bench
-bench: ## run the Go benchmarks, in the form benchstat reads (BENCH=regexp COUNT=6)
-	@go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -count $(or $(COUNT),6) $(PACKAGES)
+bench: ## run the quick Go benchmarks, as benchstat reads them (BENCH=regexp COUNT=6; PROOF=full: all)
+	@go test $(if $(filter full,$(PROOF)),-timeout 3h,-short) -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -count $(or $(COUNT),6) $(PACKAGES)
 
 .PHONY: benchstat
 benchstat: $(BENCHSTAT) ## compare two saved runs of make bench (OLD=file NEW=file)

@@ -69,7 +69,7 @@ func TestDependencies(t *testing.T) {
 			Of:     []string{services + "/..."},
 			Except: []string{
 				internal + "/app", internal + "/broker", internal + "/eventstore",
-				internal + "/finisher", internal + "/fleet",
+				internal + "/finisher", internal + "/fleet", internal + "/snapshot",
 			},
 			Not:    []string{"github.com/nats-io/nats.go/..."},
 			Direct: true,

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -306,17 +307,24 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("the fast way reads %+v (%v), the general %+v (%v)", e, err, slow, slowErr)
 			}
 		}
+		var reader codec.Reader
+		var again events.Revocation
+		for range 2 { // the second time it has met every text
+			if reader.Revocation(b, &again) && (err != nil || !reflect.DeepEqual(e.Event, events.Revoked{Revocation: again})) {
+				t.Fatalf("a Reader reads %+v, Decode %+v (%v)", again, e, err)
+			}
+		}
 		if err != nil {
 			return
 		}
 		if _, ok := e.Event.(events.Unknown); ok {
 			return
 		}
-		again, err := codec.Encode(e)
+		written, err := codec.Encode(e)
 		if err != nil {
 			t.Fatalf("decoded %+v, which cannot be written: %v", e, err)
 		}
-		back, err := codec.Decode(again)
+		back, err := codec.Decode(written)
 		if err != nil || !reflect.DeepEqual(back, e) {
 			t.Fatalf("decoded %+v, then %+v (%v)", e, back, err)
 		}
@@ -352,4 +360,50 @@ func TestPositions(t *testing.T) {
 			t.Fatalf("%v became %v (%v)", p, back, err)
 		}
 	})
+}
+
+func BenchmarkReader(b *testing.B) {
+	data, err := codec.Encode(envelope(samples()["revoked_token"]))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	var reader *codec.Reader
+	var r events.Revocation
+	for i := 0; b.Loop(); i++ {
+		if i%5000 == 0 {
+			reader = &codec.Reader{}
+			reader.Grow(5000)
+		}
+		if !reader.Revocation(data, &r) {
+			b.Fatal("not read")
+		}
+	}
+}
+
+// What a Reader gives stays as it was, however much it reads afterwards.
+func TestReaderKeepsItsWord(t *testing.T) {
+	var reader codec.Reader
+	var got, want []events.Revocation
+	for i := range 300 {
+		r := samples()["revoked_token"].(events.Revoked).Revocation
+		r.ID = events.RevocationID(fmt.Sprintf("01935f6a-0c00-7000-8000-%012x", i))
+		r.Target, r.Reason = fmt.Sprint("target ", i), events.Reason(fmt.Sprint("reason ", i%11))
+		b, err := codec.Encode(envelope(events.Revoked{Revocation: r}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read events.Revocation
+		if !reader.Revocation(b, &read) {
+			t.Fatalf("%+v was not read", r)
+		}
+		got, want = append(got, read), append(want, r)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Error("what was read first has changed")
+	}
+	wide, err := codec.Encode(envelope(samples()["revoked_all"]))
+	if err == nil && reader.Revocation(wide, &events.Revocation{}) {
+		t.Error("a wide revocation was read")
+	}
 }

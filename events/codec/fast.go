@@ -1,8 +1,6 @@
 package codec
 
 import (
-	"unicode/utf8"
-
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -60,12 +58,6 @@ func (r *wireReader) bytes(wire protowire.Type) []byte {
 	return b
 }
 
-func (r *wireReader) text(wire protowire.Type) string {
-	b := r.bytes(wire)
-	r.ok = r.ok && utf8.Valid(b)
-	return string(b)
-}
-
 func (r *wireReader) varint(wire protowire.Type) uint64 {
 	if wire != protowire.VarintType {
 		r.ok = false
@@ -80,16 +72,20 @@ func (r *wireReader) varint(wire protowire.Type) uint64 {
 	return v
 }
 
-func (r *wireReader) uuid(wire protowire.Type) string {
-	u, err := uuid.FromBytes(r.bytes(wire))
-	r.ok = r.ok && err == nil
-	return u.String()
-}
-
 // decodeRevoked reports whether it has read the envelope.
 func decodeRevoked(b []byte) (events.Envelope, bool) {
 	var e events.Envelope
 	var n events.Revocation
+	id, ok := readRevoked(b, &e, &n, nil)
+	if ok {
+		e.ID = events.EventID(uuid.UUID(id).String())
+		e.Event = events.Revoked{Revocation: n}
+	}
+	return e, ok
+}
+
+// readRevoked reads all but the envelope's event and its id, which it returns.
+func readRevoked(b []byte, e *events.Envelope, n *events.Revocation, t *Reader) (id [16]byte, ok bool) {
 	r := wireReader{b: b, ok: true}
 	for {
 		number, wire, more := r.next()
@@ -98,7 +94,9 @@ func decodeRevoked(b []byte) (events.Envelope, bool) {
 		}
 		switch int(number) {
 		case fieldID:
-			e.ID = events.EventID(r.uuid(wire))
+			raw := r.bytes(wire)
+			r.ok = r.ok && len(raw) == len(id)
+			copy(id[:], raw)
 		case fieldAt:
 			e.At = fromMillis(int64(r.varint(wire))) //nolint:gosec // as protobuf reads an int64
 		case fieldRevoked:
@@ -106,49 +104,46 @@ func decodeRevoked(b []byte) (events.Envelope, bool) {
 			inner, wire, some := body.next()
 			revocation := body.bytes(wire)
 			r.ok = r.ok && some && body.ok && inner == 1 && len(body.b) == 0
-			if r.ok {
-				n, r.ok = readRevocation(revocation)
-			}
+			r.ok = r.ok && readRevocation(revocation, n, t)
 		default:
 			r.ok = false
 		}
 	}
 	const both = 1<<fieldID | 1<<fieldRevoked
-	e.Event = events.Revoked{Revocation: n}
-	return e, r.ok && r.seen&both == both
+	return id, r.ok && r.seen&both == both
 }
 
-func readRevocation(b []byte) (n events.Revocation, ok bool) {
+func readRevocation(b []byte, n *events.Revocation, t *Reader) bool {
 	r := wireReader{b: b, ok: true}
 	for {
 		number, wire, more := r.next()
 		if !more {
-			return n, r.ok
+			return r.ok
 		}
 		switch int(number) {
 		case 1:
-			n.ID = events.RevocationID(r.uuid(wire))
+			n.ID = events.RevocationID(t.uuid(&r, wire))
 		case 2:
 			kind := r.varint(wire)
 			r.ok = r.ok && kind <= uint64(eventsv1.Kind_KIND_ALL)
 			n.Kind = events.Kind(kind) //nolint:gosec // bounded above
 		case 3:
-			n.Issuer = events.Issuer(r.text(wire))
+			n.Issuer = events.Issuer(t.often(&r, wire))
 		case 4:
-			n.Target = r.text(wire)
+			n.Target = t.once(&r, wire)
 		case 9:
-			n.Reason = events.Reason(r.text(wire))
+			n.Reason = events.Reason(t.often(&r, wire))
 		case 10:
-			n.By = readInitiator(&r, wire)
+			n.By = readInitiator(&r, wire, t)
 		case 11:
 			n.Until = fromUnix(int64(r.varint(wire))) //nolint:gosec // as protobuf reads an int64
 		default: // a cut, a scope, an exception: rare
-			return n, false
+			return false
 		}
 	}
 }
 
-func readInitiator(outer *wireReader, wire protowire.Type) (i events.Initiator) {
+func readInitiator(outer *wireReader, wire protowire.Type, t *Reader) (i events.Initiator) {
 	r := wireReader{b: outer.bytes(wire), ok: outer.ok}
 	for {
 		number, wire, more := r.next()
@@ -158,9 +153,9 @@ func readInitiator(outer *wireReader, wire protowire.Type) (i events.Initiator) 
 		}
 		switch int(number) {
 		case 1:
-			i.Role = r.text(wire)
+			i.Role = t.often(&r, wire)
 		case 2:
-			i.Name = r.text(wire)
+			i.Name = t.often(&r, wire)
 		default:
 			r.ok = false
 		}

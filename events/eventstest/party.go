@@ -3,6 +3,7 @@ package eventstest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,6 +24,7 @@ type party struct {
 	topology  topology.Options
 	keys      string
 	creds     string
+	secure    *tls.Config // of clients; nil for none
 }
 
 func newParty(t testing.TB, o topology.Options) party {
@@ -52,11 +54,15 @@ func (p party) Credentials(r topology.Role) string {
 
 // Options are what a client of the role needs besides a URL.
 func (p party) Options(r topology.Role) []nats.Option {
-	return []nats.Option{
+	options := []nats.Option{
 		nats.UserCredentials(p.Credentials(r)),
 		nats.CustomInboxPrefix(r.InboxPrefix()),
 		nats.Name("test " + r.String()),
 	}
+	if p.secure != nil {
+		options = append(options, nats.Secure(p.secure))
+	}
+	return options
 }
 
 func (p party) connect(t testing.TB, url string, r topology.Role, more []nats.Option) *nats.Conn {

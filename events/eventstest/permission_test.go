@@ -48,6 +48,11 @@ func forbiddenPublish() []try {
 		{"revocast.test.live.token.0", nil},
 		{"revocast.test.audit.feed.token.0", nil},
 		{realm.Report("sidecar-1"), []topology.Role{topology.Sidecar}},
+		{realm.FleetAsk(), everyone},
+		{realm.SnapshotManifest(), everyone},
+		{realm.SnapshotClaim(), everyone},
+		{realm.SnapshotChunk(0), everyone},
+		{"$JS.API.DIRECT.GET." + realm.SnapshotStream(), []topology.Role{topology.Issuer, topology.Sidecar}},
 		{"revocast.test.sourcing.feed.pulse.guess", nil},
 		{"revocast.test.sourcing.events.feed.guess", nil},
 		{"revocast.other.feed.token.0", nil},
@@ -72,7 +77,7 @@ func forbiddenPublish() []try {
 		{"$JS.ACK." + audit + ".finisher.1.1.1.1.0", everyone},
 		{"$JS.FC." + feed + ".EVENTS-x.y", nil},
 	}
-	for _, stream := range []string{journal, feed, audit, kept, realm.PulseStream()} {
+	for _, stream := range []string{journal, feed, audit, kept, realm.PulseStream(), realm.SnapshotStream()} {
 		for _, verb := range []string{"STREAM.DELETE", "STREAM.PURGE", "STREAM.RESTORE", "STREAM.SNAPSHOT", "STREAM.MSG.DELETE"} {
 			list = append(list, try{"$JS.API." + verb + "." + stream, nil})
 		}
@@ -91,6 +96,8 @@ func forbiddenSubscribe() []try {
 		{realm.Journal(), nil},
 		{realm.Feed(), nil},
 		{realm.Reports(), []topology.Role{topology.Issuer}},
+		{realm.Snapshots(), nil},
+		{realm.FleetAsk(), []topology.Role{topology.Sidecar}},
 		{realm.Live(), []topology.Role{topology.Issuer, topology.Sidecar, topology.Operator}},
 		{"revocast.test.sourcing.>", nil},
 		{"$JS.API.>", nil},

@@ -113,7 +113,7 @@ func TestStreamsAreAsDescribed(t *testing.T) {
 	s := eventstest.RunServer(t)
 	o := s.Topology()
 	issuer, vault := admin(t, s, topology.Issuer.Account()), admin(t, s, topology.Vault)
-	for _, want := range []topology.Stream{o.Journal(), o.Pulse(), o.Feed(""), o.Audit(""), o.Events("")} {
+	for _, want := range []topology.Stream{o.Journal(), o.Pulse(), o.Feed(""), o.Audit(""), o.Events(""), o.Snapshot()} {
 		js := issuer
 		if want.Name == realm.EventsStream() {
 			js = vault

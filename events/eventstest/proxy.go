@@ -15,7 +15,14 @@ type Proxy struct{ link *link }
 // RunProxy puts a proxy in front of the server, until the test ends.
 func RunProxy(t testing.TB, s *Server) *Proxy {
 	t.Helper()
-	k, err := newLink(t.Context(), s.clientAddr)
+	return ProxyTo(t, s.clientAddr)
+}
+
+// ProxyTo puts one in front of whatever listens at the address of the moment: a
+// server in a process of its own, say.
+func ProxyTo(t testing.TB, address func() string) *Proxy {
+	t.Helper()
+	k, err := newLink(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +35,12 @@ func (p *Proxy) URL() string { return "nats://" + p.link.addr() }
 
 // HoldAnswers holds back what the server says. What clients say still arrives.
 func (p *Proxy) HoldAnswers() { p.link.set(false, true) }
+
+// Cut holds back everything both sides say, and connections too, until Heal.
+func (p *Proxy) Cut() { p.link.set(true, false) }
+
+// Heal lets pass what is held back and what comes.
+func (p *Proxy) Heal() { p.link.set(false, false) }
 
 // Lose ends the connections of the moment, with what was held back, and lets new
 // ones pass.

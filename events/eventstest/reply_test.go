@@ -26,6 +26,7 @@ func requests(role topology.Role) []*nats.Msg {
 		return []*nats.Msg{
 			msg(directGet+realm.FeedStream(), `{"last_by_subj":"revocast.test.feed.>"}`),
 			msg(directGet+realm.FeedStream(), `{"seq":1,"batch":2,"no_hdr":true}`),
+			msg(directGet+realm.SnapshotStream(), `{"seq":1,"batch":2,"no_hdr":true}`),
 			msg(directGet+realm.FeedStream(), `{"seq":9007199254740991}`), // 404: an answer without a body
 		}
 	case topology.Operator:

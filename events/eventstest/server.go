@@ -7,6 +7,7 @@
 package eventstest
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,6 +54,7 @@ func RunServer(t testing.TB, opts ...Option) *Server {
 	c := settings(1, opts)
 	s := newServer(t, newParty(t, c.topology))
 	s.options.SyncAlways = !c.lazy
+	s.options.TLSConfig, s.secure = c.serverTLS, c.clientTLS
 	s.Start(t)
 	t.Cleanup(s.Stop)
 	if !c.empty {
@@ -68,6 +70,14 @@ type config struct {
 	empty    bool
 	lazy     bool
 	topology topology.Options
+
+	serverTLS, clientTLS *tls.Config
+}
+
+// TLS makes a single server refuse whoever does not speak TLS as the first argument
+// wants it. The test's own connections are made with the second.
+func TLS(server, client *tls.Config) Option {
+	return func(c *config) { c.serverTLS, c.clientTLS = server, client }
 }
 
 // Topology changes how the realm is laid out; its name and replicas stay the
@@ -152,7 +162,9 @@ func (s *Server) Start(t testing.TB) {
 	if !ok {
 		t.Fatalf("server listens on %v", running.Addr())
 	}
-	s.options.Port = addr.Port
+	if s.options.Port != addr.Port { // a proxy in front of it may be reading it
+		s.options.Port = addr.Port
+	}
 	s.running.Store(running)
 }
 

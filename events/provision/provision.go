@@ -73,6 +73,9 @@ func (r *Realm) Ensure(ctx context.Context) error {
 	if err := r.schedule(ctx, feed.Metadata[topology.EpochKey]); err != nil {
 		return err
 	}
+	if _, err := r.ensure(ctx, r.js, func(string) topology.Stream { return o.Snapshot() }); err != nil {
+		return err
+	}
 	if _, err := r.ensure(ctx, r.vault, o.Events); err != nil {
 		return err
 	}

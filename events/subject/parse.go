@@ -59,6 +59,8 @@ type (
 	FeedHeartbeat struct{}
 	// Report is report.<sidecar>.
 	Report struct{ Sidecar string }
+	// FleetAsk is fleet.ask.
+	FleetAsk struct{}
 )
 
 func (Session) place()       {}
@@ -77,6 +79,7 @@ func (FeedLift) place()      {}
 func (FeedKeys) place()      {}
 func (FeedHeartbeat) place() {}
 func (Report) place()        {}
+func (FleetAsk) place()      {}
 
 // maxSubject bounds what Parse looks at; our own subjects stay below 200 bytes.
 const maxSubject = 512
@@ -111,6 +114,10 @@ func Parse(s string) (Realm, Place, error) {
 	case "report":
 		if len(t) == 4 && validName(t[3]) {
 			p = Report{Sidecar: t[3]}
+		}
+	case "fleet":
+		if len(t) == 4 && t[3] == "ask" {
+			p = FleetAsk{}
 		}
 	}
 	if p == nil {

@@ -20,6 +20,7 @@
 //	revocast.<realm>.live.>                    the feed, republished
 //	revocast.<realm>.audit.>                   both, kept for the audit
 //	revocast.<realm>.audit.note.<shard>        what changes no state, published there
+//	revocast.<realm>.snapshot.>                the feed up to a sequence, packed
 //	revocast.<realm>.report.<sidecar>          applied positions
 //
 // Invariants:
@@ -89,6 +90,24 @@ func (r Realm) EventsStream() string { return r.stream("EVENTS") }
 // PulseStream names the stream in which the server's clock ticks; FEED sources
 // its heartbeat from there.
 func (r Realm) PulseStream() string { return r.stream("PULSE") }
+
+// SnapshotStream names the stream that sidecars which start from nothing may begin
+// with.
+func (r Realm) SnapshotStream() string { return r.stream("SNAPSHOT") }
+
+// Snapshots matches everything in it.
+func (r Realm) Snapshots() string { return r.root() + "snapshot.>" }
+
+// SnapshotManifest says what a snapshot consists of.
+func (r Realm) SnapshotManifest() string { return r.root() + "snapshot.manifest" }
+
+// SnapshotClaim is where an issuer says that it is about to write one.
+func (r Realm) SnapshotClaim() string { return r.root() + "snapshot.claim" }
+
+// SnapshotChunk is the n-th part of one.
+func (r Realm) SnapshotChunk(n int) string {
+	return r.root() + "snapshot.chunk." + strconv.Itoa(n)
+}
 
 // PulseSchedule is the subject of the message that makes the server tick.
 func (r Realm) PulseSchedule() string { return r.root() + "pulse.schedule" }
@@ -216,6 +235,9 @@ func (r Realm) Report(sidecar string) string { return r.root() + "report." + sid
 
 // Reports matches the reports of every sidecar.
 func (r Realm) Reports() string { return r.root() + "report.*" }
+
+// FleetAsk is where issuers ask every sidecar to report.
+func (r Realm) FleetAsk() string { return r.root() + "fleet.ask" }
 
 // shard spreads targets evenly; it is not a secret and need not be.
 func shard(issuer events.Issuer, target string) string {

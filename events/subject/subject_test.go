@@ -45,6 +45,7 @@ func TestWhatIsBuiltIsReadBack(t *testing.T) {
 			realm.FeedHeartbeat():                     subject.FeedHeartbeat{},
 			realm.LiveHeartbeat():                     subject.FeedHeartbeat{},
 			realm.Report(name):                        subject.Report{Sidecar: name},
+			realm.FleetAsk():                          subject.FleetAsk{},
 		} {
 			gotRealm, got, err := subject.Parse(text)
 			if err != nil || gotRealm != realm || got != want {
@@ -171,6 +172,8 @@ func FuzzParse(f *testing.F) {
 			again = realm.Barrier()
 		case subject.Report:
 			again = realm.Report(p.Sidecar)
+		case subject.FleetAsk:
+			again = realm.FleetAsk()
 		case subject.FeedKeys:
 			again = realm.FeedKeys()
 		case subject.FeedHeartbeat:

@@ -10,7 +10,7 @@ const (
 	NoRole Role = iota
 	// Issuer owns the streams.
 	Issuer
-	// Sidecar reads the feed and reports what it has applied.
+	// Sidecar reads the feed and its snapshot, and reports what it has applied.
 	Sidecar
 	// Subscriber is a service that acts on events.
 	Subscriber
@@ -116,8 +116,10 @@ func (o Options) Shares() []Share {
 
 	list := []Share{
 		directGet(sidecar, feed),
+		directGet(sidecar, o.Realm.SnapshotStream()),
 		{Owner: issuer, To: sidecar, Subject: o.Realm.Live()},
 		service(issuer, sidecar, o.Realm.Reports()),
+		{Owner: issuer, To: sidecar, Subject: o.Realm.FleetAsk()},
 
 		directGet(operator, feed),
 		directGet(operator, o.Realm.AuditStream()),
@@ -165,10 +167,10 @@ func (o Options) Permissions(r Role) Permissions {
 	p := Permissions{Subscribe: []string{r.InboxPrefix() + ".>"}}
 	switch r {
 	case Issuer:
-		p.Publish = append(p.Publish, o.Realm.Journal(), o.Realm.PulseSchedule(), o.Realm.FeedHeartbeat(), o.Realm.Notes(), "$JS.API.INFO")
+		p.Publish = append(p.Publish, o.Realm.Journal(), o.Realm.PulseSchedule(), o.Realm.FeedHeartbeat(), o.Realm.Notes(), o.Realm.FleetAsk(), o.Realm.Snapshots(), "$JS.API.INFO")
 		p.Publish = append(p.Publish, o.feedSubjects()...)
 		for _, name := range []string{
-			o.Realm.JournalStream(), o.Realm.PulseStream(), o.Realm.FeedStream(), o.Realm.AuditStream(),
+			o.Realm.JournalStream(), o.Realm.PulseStream(), o.Realm.FeedStream(), o.Realm.AuditStream(), o.Realm.SnapshotStream(),
 		} {
 			p.Publish = append(p.Publish, issuerAPI(name)...)
 		}

@@ -112,6 +112,8 @@ const (
 	HeartbeatEvery = time.Second
 	// HeartbeatTTL is how long FEED keeps one.
 	HeartbeatTTL = time.Minute
+	// SnapshotMaxAge is how long a snapshot is kept that none has followed.
+	SnapshotMaxAge = 24 * time.Hour
 	// DuplicateWindow is how long JOURNAL and FEED know a message id again.
 	DuplicateWindow = 2 * time.Minute
 
@@ -123,6 +125,8 @@ const (
 	// stay well below 64 KiB: sourcing adds a header, NATS refuses headers beyond
 	// 64 KiB, and a message that AUDIT refuses would stop its sourcing for good.
 	maxEntry = 32 << 10
+	// maxChunk bounds one message of a snapshot with its headers, in bytes.
+	maxChunk = 800 << 10
 	// maxState bounds one message of the journal: the codec's limit and headers.
 	maxState = 272 << 10
 )
@@ -172,6 +176,18 @@ func (o Options) Feed(token string) Stream {
 	}
 	s.RePublish = &RePublish{Source: o.Realm.Feed(), Destination: o.Realm.Live()}
 	s.AllowDirect, s.AllowMsgTTL = true, true
+	return s
+}
+
+// Snapshot is the feed up to a sequence, packed (package snapshot), for sidecars that
+// start from nothing. Its last manifest stays whole while the next is being written,
+// and what nobody renews goes away.
+func (o Options) Snapshot() Stream {
+	s := o.base(o.Realm.SnapshotStream(), "Revocast: the feed packed, for sidecars that start from nothing")
+	s.Subjects = []string{o.Realm.Snapshots()}
+	s.MaxAge, s.MaxMsgsPerSubject, s.MaxMsgSize = SnapshotMaxAge, 2, maxChunk
+	s.Duplicates = DuplicateWindow
+	s.AllowDirect = true
 	return s
 }
 

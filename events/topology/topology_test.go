@@ -19,7 +19,7 @@ var options = topology.Options{Realm: "test", Replicas: 3}
 
 func streams() []topology.Stream {
 	return []topology.Stream{
-		options.Journal(), options.Pulse(), options.Feed("T"), options.Audit("T"), options.Events("T"),
+		options.Journal(), options.Pulse(), options.Feed("T"), options.Audit("T"), options.Events("T"), options.Snapshot(),
 	}
 }
 

@@ -40,6 +40,7 @@ func run(m *testing.M) int {
 	for _, b := range []struct{ module, tags, pkg, out string }{
 		{"..", "", "./cmd/issuer", bin},
 		{"../../sidecar", "", "./cmd/sidecar", bin},
+		{"../../sidecar", "", "./internal/fsck/forget", bin},
 		{"..", "failpoint", "./cmd/issuer", failpointBin},
 		{"..", "clockoffset", "./cmd/issuer", clockBin},
 		{"..", "", "./cmd/revocast", bin},
@@ -62,7 +63,8 @@ func run(m *testing.M) int {
 // start runs an issuer with its broker, and sidecars.
 func start(t *testing.T, sidecars int, change ...func(*stack.Config)) *stack.Stack {
 	t.Helper()
-	cfg := stack.Config{Dir: t.TempDir(), BinDir: bin, Sidecars: sidecars}
+	// Canaries would come between what tests count; who wants one says so by a flag.
+	cfg := stack.Config{Dir: t.TempDir(), BinDir: bin, Sidecars: sidecars, Env: []string{"REVOCAST_CANARY_INTERVAL=0"}}
 	for _, f := range change {
 		f(&cfg)
 	}

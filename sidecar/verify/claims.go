@@ -1,12 +1,15 @@
 package verify
 
 import (
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/sidecar/internal/token"
 )
+
+// Texts are the values of one claim; nobody can change them.
+type Texts = token.Texts
 
 // Claims are what a token that passed says. Times are whole seconds in UTC, zero
 // where the token has none. Texts hold no control characters and neither begin
@@ -22,17 +25,17 @@ type Claims struct {
 	ID events.TokenID
 	// Key is the `kid` of the key that signed.
 	Key      events.KeyID
-	Audience []string
+	Audience Texts
 	// Scope is names separated by spaces (RFC 6749 section 3.3).
 	Scope     string
-	Roles     []string
+	Roles     Texts
 	Expires   time.Time
 	NotBefore time.Time
 	IssuedAt  time.Time
 	// AuthTime, ACR and AMR say when and how the user authenticated.
 	AuthTime time.Time
 	ACR      string
-	AMR      []string
+	AMR      Texts
 	// SessionAt and MintedAt are the journal positions at which the session
 	// began and the token was minted; zero in tokens of other issuers.
 	SessionAt events.Position
@@ -50,10 +53,4 @@ func (c Claims) HasScope(name string) bool {
 }
 
 // HasRole reports whether the token names that role.
-func (c Claims) HasRole(name string) bool { return slices.Contains(c.Roles, name) }
-
-// owned gives c slices of its own, those of a cached token being shared.
-func (c Claims) owned() Claims {
-	c.Audience, c.Roles, c.AMR = slices.Clone(c.Audience), slices.Clone(c.Roles), slices.Clone(c.AMR)
-	return c
-}
+func (c Claims) HasRole(name string) bool { return c.Roles.Has(name) }

@@ -31,7 +31,7 @@ var (
 
 // refusal words a decision that denies. cause is what judging the token gave, or
 // the failed look-up; it may be nil.
-func (j judgement) refusal() error {
+func (j *judgement) refusal() error {
 	switch j.decision.Reason {
 	case gate.ReasonMalformed, gate.ReasonUntrusted, gate.ReasonExpired:
 		return j.cause // wraps the error of that name

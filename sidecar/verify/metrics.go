@@ -43,8 +43,11 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
+// count does nothing for nil, behind which no front stands.
 func (m *Metrics) count(d gate.Decision) {
 	switch {
+	case m == nil:
+		return
 	case d.Shadow:
 		m.shadowed[d.Reason].Inc()
 	default:

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/revocast/revocast/sidecar/internal/clock"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/token"
@@ -19,10 +20,11 @@ type Denylist interface {
 	Lookup(t *denylist.Token, now time.Time) (denylist.Finding, error)
 }
 
-// Freshness says up to which moment the denylist is proved complete, and whether
-// it has ever been. It must never run ahead of what [Denylist] answers from.
+// Freshness says up to which moment the denylist is proved complete, whether it has
+// ever been, and how much the local clock is ahead of the broker's. It must never run
+// ahead of what [Denylist] answers from.
 type Freshness interface {
-	Freshness() (asOf time.Time, ready bool)
+	Freshness() (asOf time.Time, ready bool, skew time.Duration)
 }
 
 // Parts are what a [Verifier] is made of, all of them required. Their types are
@@ -67,7 +69,7 @@ func Assemble(p Parts) (*Verifier, error) {
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	j := v.judge(ctx, raw, gate.Ask{})
 	if j.decision.Verdict == gate.Allow && j.token != nil {
-		return j.claims().owned(), nil
+		return j.claims(), nil
 	}
 	return Claims{}, j.refusal()
 }
@@ -86,8 +88,10 @@ func (v *Verifier) Judge(ctx context.Context, raw string, ask gate.Ask) (Claims,
 // Refuse decides on a request that presents no token to judge; o says why. As
 // nothing is looked up, no o makes it allow while the policy is enforced.
 func (v *Verifier) Refuse(o gate.Outcome) gate.Decision {
-	asOf, ready := v.parts.Freshness.Freshness()
-	return v.decide(gate.Ask{}, gate.Facts{Token: o, FreshAsOf: asOf, Ready: ready, Now: time.Now()})
+	f := gate.Facts{Token: o}
+	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness()
+	f.Now = clock.Now()
+	return v.decide(gate.Ask{}, f)
 }
 
 // judgement is a decision with what led to it.
@@ -98,14 +102,14 @@ type judgement struct {
 	cause    error
 }
 
-func (j judgement) claims() Claims { return Claims(j.token.Claims) }
+func (j *judgement) claims() Claims { return Claims(j.token.Claims) }
 
 func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judgement) {
 	var f gate.Facts
 	// Before the look-up: freshness read after it could vouch for an entry that
 	// was applied in between.
-	f.FreshAsOf, f.Ready = v.parts.Freshness.Freshness()
-	f.Now = time.Now()
+	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness()
+	f.Now = clock.Now()
 	j.token, j.cause = v.parts.Tokens.Verify(ctx, raw, f.Now)
 	if f.Token = outcome(j.cause); f.Token == gate.Genuine {
 		f.Scope = j.token.Claims.Scope
@@ -114,7 +118,7 @@ func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judge
 		if j.finding, j.cause = v.parts.Denylist.Lookup(&j.token.Denylist, earlier(f.Now, f.FreshAsOf)); j.cause != nil {
 			v.log.Error("the denylist cannot answer", zap.Error(j.cause))
 		}
-		f.Finding = found(j.finding, j.cause)
+		f.Finding = found(j.finding.Denied, j.cause)
 	}
 	j.decision = v.decide(ask, f)
 	return j
@@ -133,11 +137,11 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func found(f denylist.Finding, err error) gate.Finding {
+func found(denied bool, err error) gate.Finding {
 	switch {
 	case err != nil:
 		return gate.Unknown
-	case f.Denied:
+	case denied:
 		return gate.Revoked
 	}
 	return gate.Clear

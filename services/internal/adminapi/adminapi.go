@@ -58,6 +58,8 @@ const (
 type API struct {
 	Service     Service
 	Revocations Revocations
+	Fleet       Fleet
+	Canary      Canary
 	// Lines counts the lines of batches ([NewLines]).
 	Lines   *prometheus.CounterVec
 	Users   Users
@@ -99,6 +101,7 @@ func (a API) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /admin/v1/operators", a.handle(Administrator, a.addOperator))
 	mux.HandleFunc("GET /admin/v1/operators", a.handle(Administrator, a.listOperators))
 	mux.HandleFunc("DELETE /admin/v1/operators/{name}", a.handle(Administrator, a.removeOperator))
+	mux.HandleFunc("GET /admin/v1/fleet", a.handle(Viewer, a.fleet))
 	mux.HandleFunc("GET /admin/v1/audit", a.handle(Viewer, a.audit))
 	mux.HandleFunc("GET /admin/v1/keys", a.handle(Viewer, a.listKeys))
 	mux.HandleFunc("POST /admin/v1/keys:rotate", a.handle(Administrator, a.rotateKey))

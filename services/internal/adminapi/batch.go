@@ -212,6 +212,9 @@ func (a API) tryLine(ctx context.Context, n int, text []byte, key string, by eve
 	if in.DryRun {
 		return lineAnswer{}, problem.New(http.StatusBadRequest, "A batch revokes; ask for estimates one by one.")
 	}
+	if in.Wait != "" {
+		return lineAnswer{}, problem.New(http.StatusBadRequest, "A batch does not wait; GET /admin/v1/fleet shows who is how far.")
+	}
 	if in.RevocationID == "" && key != "" {
 		in.RevocationID = idOfLine(key, by.Name, n, text)
 	}

@@ -47,6 +47,8 @@ type revocationRequest struct {
 	// under it already is answered as it stands.
 	RevocationID string `json:"revocation_id"`
 	DryRun       bool   `json:"dry_run"`
+	// Wait is for how long the answer may wait until the sidecars enforce it.
+	Wait string `json:"wait"`
 }
 
 type revocationAnswer struct {
@@ -56,6 +58,8 @@ type revocationAnswer struct {
 	Position  string    `json:"position,omitempty"`
 	ExpiresAt time.Time `json:"expires_at"`
 	Reason    string    `json:"reason"`
+	// Enforcement is there if it was waited for.
+	Enforcement *enforcementAnswer `json:"enforcement,omitempty"`
 }
 
 // estimateAnswer is what a dry run is answered with.
@@ -75,13 +79,18 @@ type estimateAnswer struct {
 
 // revoke is POST /admin/v1/revocations: 201 once the revocation is durable, 200 with
 // an estimate if only that is asked for. Support revokes what belongs to one user, the
-// rest takes an administrator.
+// rest takes an administrator. With a wait it answers when every expected sidecar
+// enforces the revocation, or the time is over; it is durable whoever is missing.
 func (a API) revoke(w http.ResponseWriter, r *http.Request, by events.Initiator) error {
 	in, err := problem.ReadJSON[revocationRequest](w, r)
 	if err != nil {
 		return err
 	}
 	command, err := a.revocation(in, by)
+	if err != nil {
+		return err
+	}
+	wait, err := waitOf(in.Wait)
 	if err != nil {
 		return err
 	}
@@ -101,7 +110,11 @@ func (a API) revoke(w http.ResponseWriter, r *http.Request, by events.Initiator)
 	n := done.Revocation
 	a.Log.Info("revoked", zap.String("revocation", string(n.ID)), zap.String("kind", n.Kind.String()),
 		zap.String("reason", string(n.Reason)), zap.String("operator", by.Name))
-	write(w, http.StatusCreated, answerOf(done))
+	answer := answerOf(done)
+	if wait > 0 {
+		answer.Enforcement = enforcementOf(a.Fleet.Confirm(r.Context(), done.FeedSequence, wait))
+	}
+	write(w, http.StatusCreated, answer)
 	return nil
 }
 
@@ -110,9 +123,7 @@ func answerOf(done issue.Revoked) revocationAnswer {
 	answer := revocationAnswer{
 		ID: string(n.ID), Kind: n.Kind.String(), Target: n.Target, ExpiresAt: n.Until.UTC(), Reason: string(n.Reason),
 	}
-	if done.FeedSequence > 0 {
-		answer.Position = events.Position{Sequence: done.FeedSequence}.String()
-	}
+	answer.Position = positionOf(done.FeedSequence)
 	return answer
 }
 
@@ -161,11 +172,16 @@ func revocationRefusal(err error) error {
 
 // lift is DELETE /admin/v1/revocations/{id}: 204 once it denies nothing any more, also
 // if that was so before; 404 if there is no such revocation, 409 if what it has ended
-// cannot be brought back, as a session that has ended cannot.
+// cannot be brought back, as a session that has ended cannot. With ?wait= it is 200, and
+// says which sidecars have taken the lift in.
 func (a API) lift(w http.ResponseWriter, r *http.Request, by events.Initiator) error {
 	id := r.PathValue("id")
 	if !account.IsSessionID(id) { // of the same form
 		return problem.New(http.StatusBadRequest, "A revocation id is a UUID in lower-case text.")
+	}
+	wait, err := waitOf(r.URL.Query().Get("wait"))
+	if err != nil {
+		return err
 	}
 	n, err := a.Revocations.Lift(r.Context(), events.RevocationID(id))
 	if err != nil {
@@ -173,8 +189,18 @@ func (a API) lift(w http.ResponseWriter, r *http.Request, by events.Initiator) e
 	}
 	a.Auditor.lifted(r, by, n)
 	a.Log.Info("lifted", zap.String("revocation", id), zap.String("kind", n.Kind.String()), zap.String("operator", by.Name))
+	if wait > 0 {
+		write(w, http.StatusOK, liftAnswer{id, enforcementOf(a.Fleet.Confirm(r.Context(), a.Fleet.Latest(), wait))})
+		return nil
+	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// liftAnswer is what a lift is answered with that was waited for.
+type liftAnswer struct {
+	ID          string             `json:"revocation_id"`
+	Enforcement *enforcementAnswer `json:"enforcement"`
 }
 
 // revocation reads what is asked for.

@@ -80,7 +80,7 @@ func (a *App) adminAPI() http.Handler {
 	adminapi.API{
 		Service: a.service, Revocations: a.service, Lines: a.admin.lines, Users: a.service, Clients: a.clients, ClientStatuses: a.service, Hasher: a.hasher,
 		Authenticator: a.admin.operators, Operators: a.admin.operators, History: a.admin.audit, Auditor: a.admin.auditor,
-		Keys: a.keeper, KeyOverlap: a.cfg.KeyOverlap,
+		Keys: a.keeper, KeyOverlap: a.cfg.KeyOverlap, Fleet: a.fleet, Canary: a.canary,
 		Issuer: events.Issuer(a.cfg.Issuer), Log: a.log,
 	}.Register(mux)
 	a.health(mux)

@@ -27,10 +27,12 @@ import (
 	"github.com/revocast/revocast/events/topology"
 	"github.com/revocast/revocast/services/internal/bootstrap"
 	"github.com/revocast/revocast/services/internal/broker"
+	"github.com/revocast/revocast/services/internal/canary"
 	"github.com/revocast/revocast/services/internal/clients"
 	"github.com/revocast/revocast/services/internal/config"
 	"github.com/revocast/revocast/services/internal/eventstore"
 	"github.com/revocast/revocast/services/internal/finisher"
+	"github.com/revocast/revocast/services/internal/fleet"
 	"github.com/revocast/revocast/services/internal/guard"
 	"github.com/revocast/revocast/services/internal/issue"
 	"github.com/revocast/revocast/services/internal/keeper"
@@ -38,6 +40,7 @@ import (
 	"github.com/revocast/revocast/services/internal/password"
 	"github.com/revocast/revocast/services/internal/risk"
 	"github.com/revocast/revocast/services/internal/signing"
+	"github.com/revocast/revocast/services/internal/snapshot"
 )
 
 const (
@@ -54,19 +57,22 @@ type App struct {
 	metrics *prometheus.Registry
 	stops   []func()
 
-	conn     *nats.Conn
-	realm    *provision.Realm
-	keys     *signing.Keys
-	keeper   *keeper.Keeper
-	clients  *clients.Live
-	hasher   *password.Hasher
-	service  *issue.Service
-	finisher *finisher.Finisher
-	guard    *guard.Guard
-	reloads  reloads
-	clock    *clock
-	admin    administration
-	notary   *notary.Notary
+	conn      *nats.Conn
+	realm     *provision.Realm
+	keys      *signing.Keys
+	keeper    *keeper.Keeper
+	clients   *clients.Live
+	hasher    *password.Hasher
+	service   *issue.Service
+	finisher  *finisher.Finisher
+	guard     *guard.Guard
+	reloads   reloads
+	clock     *clock
+	admin     administration
+	notary    *notary.Notary
+	snapshots *snapshot.Writer
+	fleet     *fleet.Fleet
+	canary    *canary.Canary
 
 	// unready says why this issuer should not be sent requests: empty for no
 	// reason, nil before anyone has looked.
@@ -84,7 +90,7 @@ func New(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *App, err e
 	}()
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		a.openKeys, a.openAdmin, a.openBroker, a.openStreams, a.openService, a.openAudit, a.registerUsers,
+		a.openKeys, a.openAdmin, a.openBroker, a.openStreams, a.openService, a.openSnapshots, a.openAudit, a.registerUsers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -208,6 +214,9 @@ func (a *App) openService(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.openFleet(feed); err != nil {
+		return err
+	}
 	if a.notary, err = notary.New(realm, notes, a.log, a.metrics); err != nil {
 		return err
 	}
@@ -218,7 +227,7 @@ func (a *App) openService(ctx context.Context) error {
 	a.service = issue.New(issue.Config{
 		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), MaxAccessTTL: a.clients.MaxAccessTTL, ForeignLifetime: a.cfg.ForeignMaxLifetime,
 	}, issue.Deps{
-		Journal: journal, Feed: feed, Notes: notes, Noter: a.notary, Risk: hook, Passwords: a.hasher, Keys: a.keeper, Keyer: a.keys.Keyer(),
+		Journal: journal, Feed: a.fleet.Watch(feed), Notes: notes, Noter: a.notary, Risk: hook, Passwords: a.hasher, Keys: a.keeper, Keyer: a.keys.Keyer(),
 		Root: a.keys, Announced: feed, Survey: journal, Now: now,
 	})
 	limits := guard.Limits{Login: a.cfg.ThrottleLogin, User: a.cfg.ThrottleUser, Address: a.cfg.ThrottleAddress, Refresh: a.cfg.ThrottleRefresh}
@@ -295,6 +304,9 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.reload(ctx) })
 	group.Go(func() error { return a.notary.Run(ctx) })
 	group.Go(func() error { return a.keeper.Run(ctx) })
+	group.Go(func() error { return a.writeSnapshots(ctx) })
+	group.Go(func() error { return a.fleet.Run(ctx) })
+	group.Go(func() error { return a.canary.Run(ctx) })
 	if a.admin.tls != nil {
 		group.Go(func() error { return a.admin.tls.Run(ctx) })
 	}

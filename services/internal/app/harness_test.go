@@ -122,7 +122,7 @@ func configure(t *testing.T, dir string, more ...string) config.Config {
 	}
 	address := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	args := append([]string{
-		"--listen", address(0), "--admin-listen", address(1), "--metrics-listen", address(2), "--nats-listen", address(3),
+		"--canary-interval", "0", "--listen", address(0), "--admin-listen", address(1), "--metrics-listen", address(2), "--nats-listen", address(3),
 		"--data-dir", filepath.Join(dir, "data"), "--keys-dir", filepath.Join(dir, "keys"),
 		"--clients", filepath.Join(dir, "clients.yaml"), "--users", filepath.Join(dir, "users.yaml"), "--realm", "test",
 		// Tests come from one address and fail a lot; those of the limits set them.

@@ -88,6 +88,7 @@ func (o office) rolesAreKeptApart(t *testing.T) {
 		{"GET", "/admin/v1/subjects/" + sub + "/sessions", "", 200, 200, 200},
 		{"GET", auditPath + "?limit=1", "", 200, 200, 200},
 		{"GET", "/admin/v1/clients", "", 200, 200, 200},
+		{"GET", "/admin/v1/fleet", "", 200, 200, 200},
 		{"POST", revocations, object("kind", "session", "id", mine.Session), 403, 201, 201},
 		{"POST", "/admin/v1/users", object("username", "x", "password", "short"), 403, 403, 400},
 		{"GET", operatorsPath, "", 403, 403, 200},

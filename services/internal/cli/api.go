@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -20,7 +21,11 @@ import (
 	"time"
 )
 
-const defaultIssuerURL = "http://127.0.0.1:8080"
+const (
+	defaultIssuerURL       = "http://127.0.0.1:8080"
+	defaultSidecarURL      = "http://127.0.0.1:9470"
+	defaultSidecarAdminURL = "http://127.0.0.1:9472"
+)
 
 const (
 	maxAnswer   = 8 << 20
@@ -132,20 +137,8 @@ func (a *api) sendForm(ctx context.Context, path string, form url.Values) (answe
 }
 
 func (a *api) do(ctx context.Context, method, path, contentType string, body io.Reader) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, method, a.base+path, body)
+	resp, err := a.send(ctx, a.client, method, path, contentType, body)
 	if err != nil {
-		return answer{}, fmt.Errorf("asking %s: %w", a.base, err)
-	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	req.Header.Set("Accept", "application/json")
-	if a.bearer != "" {
-		req.Header.Set("Authorization", "Bearer "+a.bearer)
-	}
-	resp, err := a.client.Do(req)
-	if err != nil {
-		// What http reports names method and URL itself.
 		return answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end or given up
@@ -157,6 +150,48 @@ func (a *api) do(ctx context.Context, method, path, contentType string, body io.
 		return answer{}, fmt.Errorf("reading the answer of %s: larger than %d bytes", a.base, maxAnswer)
 	}
 	return answer{resp.StatusCode, resp.Header, text}, nil
+}
+
+// lines sends a request without a body and gives the lines of the answer one by one, as
+// they come, however long that takes. Any status but 200 is a [*refusal].
+func (a *api) lines(ctx context.Context, method, path string, line func([]byte) error) error {
+	patient := *a.client
+	patient.Timeout = 0
+	resp, err := a.send(ctx, &patient, method, path, "", http.NoBody)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end or given up
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // only to say more
+		return answer{resp.StatusCode, resp.Header, text}.refusal()
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxAnswer)
+	for lines.Scan() {
+		if err := line(lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("reading the answer of %s: %w", a.base, err)
+	}
+	return nil
+}
+
+func (a *api) send(ctx context.Context, client *http.Client, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, a.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", a.base, err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	req.Header.Set("Accept", "application/json")
+	if a.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+a.bearer)
+	}
+	return client.Do(req) // its errors name method and URL
 }
 
 // refusal is an answer that says no.

@@ -48,7 +48,7 @@ type grammar struct {
 	AdminCA        string `group:"where" name:"admin-ca" env:"REVOCAST_ADMIN_CA" placeholder:"FILE" help:"Authority, PEM, that the admin listener's certificate is from, where not one of the system's."`
 	AdminCert      string `group:"where" placeholder:"FILE" help:"Client certificate, PEM, of an operator who has one instead of a token."`
 	AdminKey       string `group:"where" placeholder:"FILE" help:"Its key, PEM."`
-	SidecarURL     string `group:"where" placeholder:"URL" default:"${sidecar_url}" help:"A sidecar (${default})."`
+	SidecarURL     string `group:"where" placeholder:"URL" help:"A sidecar (${sidecar_url}); for explain and fsck its admin listener (${sidecar_admin_url})."`
 	AllowPlainHTTP bool   `group:"where" name:"allow-plain-http" help:"Send credentials over plain HTTP to other machines too."`
 
 	Demo demoCommand `cmd:"" group:"try" help:"Run the whole story on real processes, measured, and leave nothing behind."`
@@ -57,6 +57,7 @@ type grammar struct {
 	Login   loginCommand   `cmd:"" group:"user" help:"Log in with a password."`
 	Refresh refreshCommand `cmd:"" group:"user" help:"Exchange a refresh token for new tokens."`
 	Verify  verifyCommand  `cmd:"" group:"user" help:"Ask a sidecar whether a token passes."`
+	Explain explainCommand `cmd:"" group:"user" help:"Ask a sidecar why a token passes or not, entry by entry."`
 	Logout  logoutCommand  `cmd:"" group:"user" help:"End the session that a token belongs to."`
 
 	Sessions sessionsCommand `cmd:"" group:"operator" help:"List who is logged in where: your own sessions or a subject's."`
@@ -64,7 +65,10 @@ type grammar struct {
 	Lift     liftCommand     `cmd:"" group:"operator" help:"Take a revocation back."`
 	Users    usersCommand    `cmd:"" group:"operator" help:"Make users, disable them, change their roles or password."`
 	Clients  clientsCommand  `cmd:"" group:"operator" help:"List clients, disable them and enable them again."`
+	Fleet    fleetCommand    `cmd:"" group:"operator" help:"List the sidecars and how far each enforces the feed."`
 	Watch    watchCommand    `cmd:"" group:"operator" help:"Follow revocations and other events as they happen."`
+
+	Fsck fsckCommand `cmd:"" group:"operator" help:"Have a sidecar compare what it has on disk with the feed."`
 
 	Revocations revocationsCommand `cmd:"" group:"operator" help:"List what is being denied now."`
 	Audit       auditCommand       `cmd:"" group:"operator" help:"List what happened, or say whether a token would have passed at some moment."`
@@ -99,7 +103,7 @@ func Run(ctx context.Context, args []string, streams Streams, version string) in
 		}),
 		kong.Vars{
 			"version": version, "issuer_url": defaultIssuerURL,
-			"admin_url": "http://127.0.0.1:8081", "sidecar_url": "http://127.0.0.1:9470",
+			"admin_url": "http://127.0.0.1:8081", "sidecar_url": defaultSidecarURL, "sidecar_admin_url": defaultSidecarAdminURL,
 		},
 	)
 	if err != nil {

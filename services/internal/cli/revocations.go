@@ -18,7 +18,16 @@ import (
 )
 
 type liftCommand struct {
-	ID string `arg:"" help:"The revocation's id."`
+	ID   string        `arg:"" help:"The revocation's id."`
+	Wait time.Duration `placeholder:"DURATION" help:"Wait so long at most, up to 20s, until every sidecar has taken it in. Exit status 1 if some did not say so."`
+}
+
+// Validate is called by kong.
+func (c *liftCommand) Validate() error {
+	if c.Wait < 0 || c.Wait > maxWait {
+		return errors.New("--wait is up to 20s")
+	}
+	return nil
 }
 
 func (*liftCommand) Help() string {
@@ -35,18 +44,32 @@ func (c *liftCommand) Run(ctx context.Context, g *grammar, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	a, err := admin.call(ctx, http.MethodDelete, revocationsPath+"/"+url.PathEscape(c.ID))
+	path := revocationsPath + "/" + url.PathEscape(c.ID)
+	var got struct {
+		Lifted      string       `json:"lifted"`
+		Enforcement *enforcement `json:"enforcement,omitempty"`
+	}
+	var into any
+	wanted := http.StatusNoContent
+	if c.Wait > 0 {
+		path, into, wanted = path+"?wait="+c.Wait.String(), &got, http.StatusOK
+	}
+	a, err := admin.call(ctx, http.MethodDelete, path)
 	if err == nil {
-		err = a.into(nil, http.StatusNoContent)
+		err = a.into(into, wanted)
 	}
 	if err != nil {
 		return fmt.Errorf("lifting %s: %w", c.ID, err)
 	}
+	got.Lifted = c.ID
 	if t.json {
-		return t.printJSON(map[string]string{"lifted": c.ID})
+		return errors.Join(t.printJSON(got), got.Enforcement.verdict())
 	}
 	t.table([]string{"lifted", c.ID})
-	return nil
+	if got.Enforcement != nil {
+		got.Enforcement.print(t)
+	}
+	return got.Enforcement.verdict()
 }
 
 type revocationsCommand struct {

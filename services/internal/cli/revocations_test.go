@@ -51,6 +51,10 @@ func (d *denials) lift(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.lifted = true
+	if wait := r.FormValue("wait"); wait != "" {
+		answer(w, http.StatusOK, map[string]any{"revocation_id": standingID, "enforcement": enforcementFor(wait)})
+		return
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 

@@ -15,6 +15,9 @@ import (
 
 const revocationsPath = "/admin/v1/revocations"
 
+// maxWait is the longest that the admin API waits.
+const maxWait = 20 * time.Second
+
 type revokeCommand struct {
 	Kind string `arg:"" optional:"" default:"" enum:"token,session,subject,client,key,all," help:"What to deny: token, session, subject, client, key or all."`
 	ID   string `arg:"" optional:"" help:"Its jti, sid, sub, client_id or kid; nothing for all."`
@@ -25,6 +28,7 @@ type revokeCommand struct {
 	Scope         string        `placeholder:"WHAT" help:"What a wide revocation cuts: sessions (the default) or access-tokens."`
 	ExpiresIn     time.Duration `placeholder:"DURATION" help:"How long it lasts at least. Left out, it is as long as it must be."`
 	DryRun        bool          `help:"Say what it would do, and do nothing."`
+	Wait          time.Duration `placeholder:"DURATION" help:"Wait so long at most, up to 20s, until every sidecar enforces it. Exit status 1 if some did not say so."`
 
 	Batch string `placeholder:"FILE" help:"Revoke what the lines of this file ask for, each a JSON object as the admin API takes; - is standard input."`
 	Key   string `env:"REVOCAST_BATCH_KEY" placeholder:"TEXT" help:"Name of the batch. Sent again under the same name within a day, it does nothing twice. Default: one at random, shown if something failed."`
@@ -33,8 +37,11 @@ type revokeCommand struct {
 func (*revokeCommand) Help() string {
 	return `Revoking answers when the revocation is durable. By then most sidecars enforce it.
 
+With --wait it answers when every sidecar does, and says how long each took, from the broker's acknowledgement on. If the time is over first it names those that are missing, and the exit status is 1; so it is if the issuer cannot know them all. What was revoked stays revoked, and whoever is missing enforces it as soon as it is back.
+
 Examples:
 
+  revocast revoke session 01890a5d-ac96-774b-bcce-b302099a8057 --wait 2s
   revocast revoke session 01890a5d-ac96-774b-bcce-b302099a8057 --reason lost_device
   revocast revoke subject "$SUB" --except-session "$SID"
   revocast revoke subject "$SUB" --scope access-tokens --reason roles_changed
@@ -47,7 +54,7 @@ Examples:
 func (c *revokeCommand) Validate() error {
 	one := c.Reason + c.ExceptSession + c.Issuer + c.Scope
 	switch {
-	case c.Batch != "" && (c.Kind+c.ID != "" || one != "" || c.ExpiresIn != 0 || c.DryRun):
+	case c.Batch != "" && (c.Kind+c.ID != "" || one != "" || c.ExpiresIn != 0 || c.DryRun || c.Wait != 0):
 		return errors.New("--batch says in its lines what is revoked, and how")
 	case c.Batch != "":
 		return nil
@@ -61,6 +68,10 @@ func (c *revokeCommand) Validate() error {
 		return fmt.Errorf("revoking a %s needs its ID", c.Kind)
 	case c.Kind == "token" && strings.Count(c.ID, ".") == 2:
 		return errors.New("a token is revoked by its jti; never give a token as an argument")
+	case c.Wait < 0 || c.Wait > maxWait:
+		return errors.New("--wait is up to 20s")
+	case c.Wait > 0 && c.DryRun:
+		return errors.New("there is nothing to wait for in a --dry-run")
 	case c.ExpiresIn < 0:
 		return errors.New("--expires-in lies in the past")
 	}
@@ -77,6 +88,7 @@ type revocationRequest struct {
 	ExceptSession string `json:"except_session,omitempty"`
 	ExpiresAt     string `json:"expires_at,omitempty"`
 	DryRun        bool   `json:"dry_run,omitempty"`
+	Wait          string `json:"wait,omitempty"`
 }
 
 // revocation is its answer.
@@ -87,6 +99,8 @@ type revocation struct {
 	Position     string    `json:"position"`
 	ExpiresAt    time.Time `json:"expires_at"`
 	Reason       string    `json:"reason"`
+	// Enforcement is there if it was waited for.
+	Enforcement *enforcement `json:"enforcement"`
 }
 
 // estimate is the answer to a dry run.
@@ -123,6 +137,9 @@ func (c *revokeCommand) Run(ctx context.Context, g *grammar, t *terminal) error 
 	if c.ExpiresIn > 0 {
 		r.ExpiresAt = time.Now().Add(c.ExpiresIn).UTC().Format(time.RFC3339)
 	}
+	if c.Wait > 0 {
+		r.Wait = c.Wait.String()
+	}
 	if c.DryRun {
 		err = c.estimate(ctx, admin, t, r)
 	} else {
@@ -140,7 +157,7 @@ func (*revokeCommand) revoke(ctx context.Context, admin *api, t *terminal, r rev
 		return err
 	}
 	if t.json {
-		return t.printJSON(json.RawMessage(bytes.TrimSpace(text)))
+		return errors.Join(t.printJSON(json.RawMessage(bytes.TrimSpace(text))), got.Enforcement.verdict())
 	}
 	t.table(
 		[]string{"revoked", strings.TrimSpace(got.Kind + " " + got.ID)},
@@ -149,7 +166,10 @@ func (*revokeCommand) revoke(ctx context.Context, admin *api, t *terminal, r rev
 		[]string{"position", cmp.Or(got.Position, "the earlier revocation's")},
 		[]string{"denied until", moment(got.ExpiresAt)},
 	)
-	return nil
+	if got.Enforcement != nil {
+		got.Enforcement.print(t)
+	}
+	return got.Enforcement.verdict()
 }
 
 func (*revokeCommand) estimate(ctx context.Context, admin *api, t *terminal, r revocationRequest) error {

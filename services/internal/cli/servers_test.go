@@ -37,8 +37,10 @@ func newServers() *servers {
 	(&denials{}).serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
 	newDirectory().serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
 	newRecords().serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
+	serveFleet(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
 	keyBoard{}.serve(admin, func(next http.HandlerFunc) http.HandlerFunc { return s.bearer(s.operator, next) })
 	sidecar.HandleFunc("/auth", s.auth)
+	explainer{}.serve(sidecar)
 	sidecar.HandleFunc("/elsewhere/auth", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/auth", http.StatusTemporaryRedirect)
 	})
@@ -149,6 +151,9 @@ func (s *servers) revoke(w http.ResponseWriter, r *http.Request) {
 		out["sessions"], out["denies"] = 3, "every session of this client and their access tokens"
 		answer(w, http.StatusOK, out)
 		return
+	}
+	if in["wait"] != nil {
+		out["enforcement"] = enforcementFor(in["wait"])
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

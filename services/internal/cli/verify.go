@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func (c *verifyCommand) Run(ctx context.Context, g *grammar, t *terminal) error 
 	if err != nil {
 		return err
 	}
-	sidecar, err := newAPI(g.SidecarURL, l.AccessToken, g.AllowPlainHTTP)
+	sidecar, err := newAPI(cmp.Or(g.SidecarURL, defaultSidecarURL), l.AccessToken, g.AllowPlainHTTP)
 	if err != nil {
 		return err
 	}

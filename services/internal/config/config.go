@@ -27,6 +27,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/services/internal/canary"
 	"github.com/revocast/revocast/services/internal/remote"
 	"github.com/revocast/revocast/services/internal/risk"
 	"github.com/revocast/revocast/services/internal/session"
@@ -57,6 +58,8 @@ type Config struct {
 
 	AuditMaxAge time.Duration `default:"9600h" group:"broker" help:"How long the audit remembers; 9600h are 400 days. The longest of all issuers counts, and none shortens what there is."`
 
+	SnapshotInterval time.Duration `default:"10m" group:"broker" help:"The feed is packed for sidecars that start from nothing at most so often, by one of the issuers, and only when enough has changed; 0 is never."`
+
 	DataDir        string `default:"./data" type:"path" group:"files" help:"The inner broker's streams and credentials."`
 	KeysDir        string `default:"./keys" type:"path" group:"files" help:"Signing keys, refresh-token keys, the realm's root key. Made on first start, readable by its owner alone, never inside the data directory."`
 	CredsDir       string `placeholder:"DIR" type:"path" group:"files" help:"Where the inner broker's credentials files are written (default: creds in the data directory)."`
@@ -81,6 +84,8 @@ type Config struct {
 	ThrottleUser    throttle.Limit `default:"100/10m" placeholder:"N/TIME" group:"throttling" help:"Logins of one user from anywhere but such devices (${default})."`
 	ThrottleAddress throttle.Limit `default:"300/5m" placeholder:"N/TIME" group:"throttling" help:"Logins, and forged refresh tokens, from one address (${default}). Behind a proxy that is not trusted everybody has the same."`
 	ThrottleRefresh throttle.Limit `default:"60/1m" placeholder:"N/TIME" group:"throttling" help:"Refused refreshes of one session (${default})."`
+
+	CanaryInterval time.Duration `default:"1m" group:"fleet" help:"How often a token that does not exist is revoked, to see whether every sidecar enforces it; 10s to 1h, 0 for never. Of several issuers one does it. Metrics, the log and revocast fleet say how that went."`
 
 	LogLevel  string `default:"info" enum:"debug,info,warn,error" group:"logging" help:"debug, info, warn or error."`
 	LogFormat string `default:"json" enum:"json,console" group:"logging" help:"json, or console for people."`
@@ -107,6 +112,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 			{Key: "sessions", Title: "Sessions:"},
 			{Key: "keys", Title: "Keys:"},
 			{Key: "throttling", Title: "Throttling: so many may fail at once, and again in each such time; or off"},
+			{Key: "fleet", Title: "Sidecars:"},
 			{Key: "logging", Title: "Logging:"},
 		}),
 		kong.Writers(stdout, stderr), kong.Exit(exit),
@@ -171,6 +177,9 @@ func (c *Config) Check() error {
 	if c.AuditMaxAge < minAudit {
 		add("--audit-max-age %s: want %s or more; what a crash left undone is finished from the audit", c.AuditMaxAge, minAudit)
 	}
+	if c.SnapshotInterval != 0 && c.SnapshotInterval < time.Second {
+		add("--snapshot-interval %s: want 0, or 1s or more", c.SnapshotInterval)
+	}
 	if inside(c.KeysDir, c.DataDir) {
 		add("--keys-dir %s: lies inside --data-dir; keep them apart", c.KeysDir)
 	}
@@ -188,6 +197,9 @@ func (c *Config) Check() error {
 	}
 	if c.RotationGrace < 0 || c.RotationGrace > 5*time.Minute {
 		add("--rotation-grace %s: want 0 to 5m", c.RotationGrace)
+	}
+	if err := (canary.Config{Interval: c.CanaryInterval}).Validate(); err != nil {
+		add("--canary-interval: %w", err)
 	}
 	if c.KeyOverlap < 0 || c.KeyOverlap > 30*24*time.Hour {
 		add("--key-overlap %s: want 0 to 720h", c.KeyOverlap)

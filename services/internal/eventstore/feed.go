@@ -34,18 +34,43 @@ func NewFeed(conn *nats.Conn, stream string) (*Feed, error) {
 // is stored once, beyond it sidecars apply it twice to the same effect. Every
 // announcement expires; ttl is rounded up to whole seconds.
 func (f *Feed) Publish(ctx context.Context, subject string, e events.Envelope, ttl time.Duration) (uint64, error) {
-	data, err := codec.Encode(e)
+	m, err := f.message(subject, e, ttl)
+	if err != nil {
+		return 0, err
+	}
+	sequence, err := publish(ctx, f.js, m)
 	if err != nil {
 		return 0, fmt.Errorf("announcing on %s: %w", subject, err)
+	}
+	return sequence, nil
+}
+
+// PublishOnce announces an event that others may announce too, under the same id. It is
+// tried once, and first says whether it was this call that the feed stored: of those
+// within the server's window, one is.
+func (f *Feed) PublishOnce(ctx context.Context, subject string, e events.Envelope, ttl time.Duration) (sequence uint64, first bool, err error) {
+	m, err := f.message(subject, e, ttl)
+	if err != nil {
+		return 0, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	ack, err := f.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return 0, false, fmt.Errorf("announcing on %s: %w: %w", subject, events.ErrUnavailable, err)
+	}
+	return ack.Sequence, !ack.Duplicate, nil
+}
+
+func (f *Feed) message(subject string, e events.Envelope, ttl time.Duration) (*nats.Msg, error) {
+	data, err := codec.Encode(e)
+	if err != nil {
+		return nil, fmt.Errorf("announcing on %s: %w", subject, err)
 	}
 	m := nats.NewMsg(subject)
 	m.Data = data
 	m.Header.Set(jetstream.MsgIDHeader, string(e.ID))
 	m.Header.Set(jetstream.ExpectedStreamHeader, f.stream)
 	setTTL(m, max(ttl, time.Second))
-	sequence, err := publish(ctx, f.js, m)
-	if err != nil {
-		return 0, fmt.Errorf("announcing on %s: %w", subject, err)
-	}
-	return sequence, nil
+	return m, nil
 }

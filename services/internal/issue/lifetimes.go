@@ -193,6 +193,15 @@ func lastExpiry(list []events.Lifetime, since, by time.Time) (last time.Time) {
 	return last
 }
 
+// TokensLast is for how long at most a token may still be accepted that exists now, by
+// this issuer's configuration and as it last read the ledger: a longer lifetime that
+// another issuer gives shows some minutes later.
+func (s *Service) TokensLast() time.Duration {
+	now := s.now()
+	known := lastExpiry(s.lifetimes.known.Load().entries(), time.Time{}, now)
+	return untilAfter(later(now.Add(s.cfg.MaxAccessTTL()), known)).Sub(now)
+}
+
 // declare adds to a ledger that ttl is given for a lease, from now on or, if others
 // are giving less, from a little later. What has run out is dropped, and what another
 // entry says as well.

@@ -24,6 +24,7 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/denylist/badgerstore"
 	"github.com/revocast/revocast/sidecar/internal/front/forwardauth"
+	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/jwks"
 	"github.com/revocast/revocast/sidecar/internal/replica"
 	"github.com/revocast/revocast/sidecar/internal/syncer"
@@ -52,7 +53,10 @@ type App struct {
 	issuers  []token.Issuer
 	syncer   *syncer.Syncer
 	view     *view
+	policy   gate.Policy
+	verifier *verify.Verifier
 	auth     *forwardauth.Handler
+	instance string
 }
 
 // New opens the denylist and puts the parts together. It connects to nothing and
@@ -94,7 +98,7 @@ func (a *App) openDenylist() (err error) {
 	if damage := a.store.Damage(); damage != nil {
 		a.log.Error("the denylist on disk was damaged and is fetched anew", zap.Error(damage))
 	}
-	a.denylist, err = denylist.New(denylist.Config{}, a.store)
+	a.denylist, err = denylist.New(denylist.Config{Budget: int(max(a.cfg.BudgetBytes-a.cfg.CacheBytes, 0))}, a.store)
 	return err
 }
 
@@ -134,23 +138,36 @@ func (a *App) openKeys() error {
 
 func (a *App) openFeed() (err error) {
 	cursor := a.denylist.Status().Cursor
-	a.syncer, err = syncer.New(syncer.Config{
-		Realm: subject.Realm(a.cfg.Realm), URL: a.cfg.NATSURL, Options: []nats.Option{nats.UserCredentials(a.cfg.NATSCreds)},
-		Root: a.cfg.Root, ID: a.cfg.ID, Instance: uuid.NewString(),
-	}, syncer.Deps{
-		Denylist: &sink{denylist: a.denylist, keys: a.ours, log: a.log}, Cursor: replica.Cursor(cursor), Log: a.log, Metrics: a.metrics,
+	a.instance = uuid.NewString()
+	replaces, err := takeOver(a.cfg.DataDir, a.instance)
+	if err != nil {
+		a.log.Warn("the instance before this one is not known; issuers may miss it for a while", zap.Error(err))
+	}
+	cfg := feed(a.cfg)
+	cfg.Instance, cfg.Replaces, cfg.Version = a.instance, replaces, a.version
+	a.syncer, err = syncer.New(cfg, syncer.Deps{
+		Denylist: &sink{denylist: a.denylist, keys: a.ours, log: a.log}, Cursor: replica.Cursor(cursor), Entries: a.entries, Restart: a.denylist.Lost(), Log: a.log, Metrics: a.metrics,
 	})
 	if err != nil {
 		return err
 	}
 	a.view = &view{syncer: a.syncer, warm: cursor.FreshAsOf, limit: a.cfg.StaleLimit}
-	return registerDenylist(a.metrics, a.denylist)
+	return registerDenylist(a.metrics, a.denylist, a.cfg.BudgetBytes)
+}
+
+// feed says which feed is followed, and where.
+func feed(cfg config.Config) syncer.Config {
+	return syncer.Config{
+		Realm: subject.Realm(cfg.Realm), URL: cfg.NATSURL, Options: []nats.Option{nats.UserCredentials(cfg.NATSCreds)},
+		Root: cfg.Root, ID: cfg.ID, StaleAfter: cfg.StaleAfter,
+	}
 }
 
 func (a *App) openFront() error {
 	tokenMetrics, err1 := token.NewMetrics(a.metrics)
 	verifyMetrics, err2 := verify.NewMetrics(a.metrics)
-	policy, err3 := a.cfg.Policy()
+	var err3 error
+	a.policy, err3 = a.cfg.Policy()
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
@@ -158,18 +175,20 @@ func (a *App) openFront() error {
 	if err != nil {
 		return err
 	}
-	verifier, err := verify.Assemble(verify.Parts{
-		Tokens: tokens, Denylist: a.denylist, Freshness: a.view, Policy: policy, Metrics: verifyMetrics, Log: a.log,
+	a.verifier, err = verify.Assemble(verify.Parts{
+		Tokens: tokens, Denylist: a.denylist, Freshness: a.view, Policy: a.policy, Metrics: verifyMetrics, Log: a.log,
 	})
 	if err != nil {
 		return err
 	}
-	a.auth, err = forwardauth.New(challengeRealm, verifier)
-	return err
+	if a.auth, err = forwardauth.New(challengeRealm, a.verifier); err != nil {
+		return err
+	}
+	return a.registerView()
 }
 
 // maxUnwritten bounds how much a cold start may hold in memory alone.
-const maxUnwritten = 2_000_000
+const maxUnwritten = 500_000
 
 // awaitColdStart returns when the disk may be written. A sidecar that starts from
 // nothing first becomes able to answer: until it has caught up there is nothing on
@@ -212,6 +231,7 @@ func (a *App) Run(ctx context.Context) error {
 		group.Go(func() error { return keys.Run(ctx) })
 	}
 	group.Go(func() error { return a.watchReadiness(ctx) })
+	group.Go(func() error { return a.giveMemoryBack(ctx) })
 	for _, s := range servers {
 		group.Go(func() error { return s.serve(a.log) })
 		group.Go(func() error {

@@ -105,9 +105,20 @@ func newKey(t *testing.T, kid string, issuer events.Issuer) (tokentest.Signer, e
 
 func tokenOf(t *testing.T, s tokentest.Signer, issuer events.Issuer) string {
 	t.Helper()
+	return signed(t, s, issuer, uuid.NewString())
+}
+
+// tokenWith makes one of a session.
+func tokenWith(t *testing.T, s tokentest.Signer, session string) string {
+	t.Helper()
+	return signed(t, s, unreachable, session)
+}
+
+func signed(t *testing.T, s tokentest.Signer, issuer events.Issuer, session string) string {
+	t.Helper()
 	now := time.Now()
 	return s.Sign(t, s.Header(), tokentest.Object{
-		"iss": issuer, "sub": "alice", "aud": tokentest.Audience, "client_id": "demo", "jti": uuid.NewString(), "sid": uuid.NewString(),
+		"iss": issuer, "sub": "alice", "aud": tokentest.Audience, "client_id": "demo", "jti": uuid.NewString(), "sid": session,
 		"iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(), "ssq": "0:41", "tsq": "0:42",
 	})
 }
@@ -119,7 +130,7 @@ type running struct {
 	stop   func()
 }
 
-func startSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, dir string) *running {
+func startSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, dir string, change ...func(*config.Config)) *running {
 	t.Helper()
 	var trusts []token.Trust
 	for _, rule := range []string{
@@ -133,11 +144,15 @@ func startSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, di
 		trusts = append(trusts, trust)
 	}
 	core, logged := observer.New(zapcore.ErrorLevel)
-	a, err := New(config.Config{
+	cfg := config.Config{
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", NATSURL: s.URL(), NATSCreds: s.Credentials(topology.Sidecar),
 		Realm: string(eventstest.Realm), ID: "keys", DataDir: filepath.Join(dir, "data"), Trusts: trusts, Root: root,
 		Leeway: 5 * time.Second, StaleAfter: 30 * time.Second, WhenStale: "allow", StaleLimit: 15 * time.Minute, Enforce: true,
-	}, "test", zap.New(core))
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	a, err := New(cfg, "test", zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}

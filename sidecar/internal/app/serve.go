@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
-	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/sidecar/internal/config"
 )
 
@@ -42,7 +40,7 @@ func (a *App) servers(ctx context.Context) (_ []server, err error) {
 	admin.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	admin.HandleFunc("GET /readyz", a.readyz)
 	admin.Handle("GET /metrics", metrics)
-	admin.HandleFunc("GET /v1/status", a.status)
+	a.api().Register(admin)
 
 	var servers []server
 	defer func() {
@@ -115,98 +113,4 @@ func removeDeadSocket(ctx context.Context, path string) error {
 		return errors.New("another process listens there")
 	}
 	return os.Remove(path)
-}
-
-// readyz answers 200 while this sidecar may be sent requests.
-func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if err := a.unready(); err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = fmt.Fprintln(w, err) // the prober may be gone
-		return
-	}
-	_, _ = fmt.Fprintln(w, "ready")
-}
-
-// status is the answer of GET /v1/status.
-type status struct {
-	ID        string            `json:"id"`
-	Version   string            `json:"version"`
-	Ready     bool              `json:"ready"`
-	Reason    string            `json:"reason,omitempty"`
-	Feed      feedStatus        `json:"feed"`
-	FreshAsOf *time.Time        `json:"fresh_as_of"`
-	Entries   map[string]int    `json:"entries"`
-	Memory    memoryStatus      `json:"memory"`
-	Store     storeStatus       `json:"store"`
-	Policy    policyStatus      `json:"policy"`
-	Unusual   map[string]uint64 `json:"unusual"`
-}
-
-type feedStatus struct {
-	Phase    string  `json:"phase"`
-	Epoch    string  `json:"epoch"`
-	Position string  `json:"position"`
-	Lag      uint64  `json:"lag"`
-	Skew     float64 `json:"clock_skew_seconds"`
-}
-
-type memoryStatus struct {
-	IndexBytes int  `json:"index_bytes"`
-	Complete   bool `json:"index_complete"`
-}
-
-type storeStatus struct {
-	Queued int    `json:"queued"`
-	Error  string `json:"error,omitempty"`
-}
-
-type policyStatus struct {
-	StaleAfter string `json:"stale_after"`
-	WhenStale  string `json:"when_stale"`
-	StaleLimit string `json:"stale_limit"`
-	Enforce    bool   `json:"enforce"`
-}
-
-func (a *App) status(w http.ResponseWriter, _ *http.Request) {
-	feed, list := a.syncer.State(), a.denylist.Status()
-	s := status{
-		ID: a.cfg.ID, Version: a.version,
-		Feed: feedStatus{
-			Phase: feed.Phase.String(), Epoch: string(feed.Epoch), Skew: feed.Skew.Seconds(),
-			Position: events.Position{Sequence: feed.Sequence}.String(),
-		},
-		Entries: map[string]int{"narrow": list.Narrow, "lifted": list.Lifted},
-		Memory:  memoryStatus{IndexBytes: list.IndexBytes, Complete: list.Complete},
-		Store:   storeStatus{Queued: list.Queued},
-		Policy: policyStatus{
-			StaleAfter: a.cfg.StaleAfter.String(), WhenStale: a.cfg.WhenStale,
-			StaleLimit: a.cfg.StaleLimit.String(), Enforce: a.cfg.Enforce,
-		},
-		Unusual: map[string]uint64{
-			"malformed": feed.Malformed, "unknown": feed.Unknown, "unsigned": feed.Unsigned,
-			"rejected": a.syncer.Rejected(), "resyncs": feed.Resyncs, "repairs": feed.Repairs,
-		},
-	}
-	for kind, n := range list.Wide {
-		s.Entries[kind.String()] = n
-	}
-	if feed.Target > feed.Sequence {
-		s.Feed.Lag = feed.Target - feed.Sequence
-	}
-	if !feed.FreshAsOf.IsZero() {
-		at := feed.FreshAsOf.UTC()
-		s.FreshAsOf = &at
-	}
-	if list.DiskErr != nil {
-		s.Store.Error = list.DiskErr.Error()
-	}
-	if err := a.unready(); err != nil {
-		s.Reason = err.Error()
-	} else {
-		s.Ready = true
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(s) // the caller may be gone
 }

@@ -1,15 +1,11 @@
 package app
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/sidecar/internal/clock"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/jwks"
 	"github.com/revocast/revocast/sidecar/internal/replica"
@@ -36,7 +32,7 @@ func (s *sink) Apply(a replica.Apply) error {
 		if len(a.Keys)+len(a.Retired) == 0 {
 			break
 		}
-		if err := set.Announce(a.Keys, a.Retired, time.Now()); err != nil {
+		if err := set.Announce(a.Keys, a.Retired, clock.Now()); err != nil {
 			s.log.Error("announced keys", zap.Error(err))
 		}
 	}
@@ -46,7 +42,7 @@ func (s *sink) Apply(a replica.Apply) error {
 	}
 	// A clock that jumps ahead must forget nothing: the feed's own time has to be
 	// past as well.
-	if now := earlier(time.Now(), a.Cursor.FreshAsOf); now.Sub(s.expired) >= expireEvery {
+	if now := earlier(clock.Now(), a.Cursor.FreshAsOf); now.Sub(s.expired) >= expireEvery {
 		s.denylist.Expire(now)
 		s.expired = now
 	}
@@ -70,84 +66,7 @@ type view struct {
 }
 
 // Freshness implements verify.Freshness.
-func (v *view) Freshness() (asOf time.Time, ready bool) {
+func (v *view) Freshness() (asOf time.Time, ready bool, skew time.Duration) {
 	s := v.syncer.State()
-	return s.FreshAsOf, s.CaughtUp || time.Since(v.warm) < v.limit
-}
-
-// check returns why this sidecar should not be sent requests.
-func (v *view) check(policy func(age time.Duration) error) error {
-	asOf, ready := v.Freshness()
-	if !ready {
-		return errors.New("not caught up with the feed yet")
-	}
-	s := v.syncer.State()
-	if s.Skew.Abs() > events.MaxSkew {
-		return fmt.Errorf("clock is %s off the broker's, at most %s", s.Skew.Round(time.Millisecond), events.MaxSkew)
-	}
-	return policy(time.Since(asOf))
-}
-
-// unready says why this sidecar should not be sent requests; nil if it may.
-func (a *App) unready() error {
-	return a.view.check(func(age time.Duration) error {
-		limit := a.cfg.StaleAfter
-		if a.cfg.WhenStale == "allow" {
-			limit = a.cfg.StaleLimit
-		}
-		if age >= limit {
-			return fmt.Errorf("the view of revocations is %s old", age.Round(time.Second))
-		}
-		return nil
-	})
-}
-
-// watchReadiness says in the log when readiness changes.
-func (a *App) watchReadiness(ctx context.Context) error {
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	last := "unknown"
-	for {
-		reason := ""
-		if err := a.unready(); err != nil {
-			reason = err.Error()
-		}
-		switch {
-		case reason == last:
-		case reason == "":
-			a.log.Info("ready", zap.Uint64("position", a.syncer.State().Sequence))
-		case last == "" || last == "unknown":
-			a.log.Warn("not ready", zap.String("reason", reason))
-		}
-		last = reason
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
-}
-
-// registerDenylist exports the size of the denylist.
-func registerDenylist(metrics prometheus.Registerer, d *denylist.Denylist) error {
-	var errs []error
-	for _, g := range []struct {
-		name, help string
-		value      func(denylist.Status) float64
-	}{
-		{"revocast_sidecar_denylist_narrow_entries", "Revoked tokens and sessions in the index.", func(s denylist.Status) float64 { return float64(s.Narrow) }},
-		{"revocast_sidecar_denylist_queued_entries", "Entries enforced from memory that are not on disk yet.", func(s denylist.Status) float64 { return float64(s.Queued) }},
-		{"revocast_sidecar_denylist_index_bytes", "Memory of the index.", func(s denylist.Status) float64 { return float64(s.IndexBytes) }},
-		{"revocast_sidecar_denylist_disk_failing", "1 while the store cannot be written.", func(s denylist.Status) float64 {
-			if s.DiskErr != nil {
-				return 1
-			}
-			return 0
-		}},
-	} {
-		errs = append(errs, metrics.Register(prometheus.NewGaugeFunc(
-			prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return g.value(d.Status()) },
-		)))
-	}
-	return errors.Join(errs...)
+	return s.FreshAsOf, s.CaughtUp || clock.Now().Sub(v.warm) < v.limit, s.Skew
 }

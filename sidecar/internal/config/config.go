@@ -18,6 +18,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,21 +38,23 @@ type Config struct {
 	File kong.ConfigFlag `name:"config" placeholder:"FILE" help:"YAML file with any of these flags, without the dashes. Flags and environment come first."`
 
 	Listen        string `default:"127.0.0.1:9470" group:"listen" help:"Forward-auth at /auth: host:port, or unix:/path."`
-	AdminListen   string `default:"127.0.0.1:9472" group:"listen" help:"Health, metrics and status."`
+	AdminListen   string `default:"127.0.0.1:9472" group:"listen" help:"Health, metrics, status, explanations, fsck. Open to whoever reaches it: keep it on loopback."`
 	MetricsListen string `group:"listen" help:"Metrics on a listener of their own as well; empty for none."`
 	SocketMode    string `default:"0660" group:"listen" help:"File mode of Unix sockets, octal."`
 
 	NATSURL   string `name:"nats-url" env:"REVOCAST_NATS_URL" default:"nats://127.0.0.1:4222" group:"feed" help:"NATS servers, comma-separated."`
-	NATSCreds string `name:"nats-creds" env:"REVOCAST_NATS_CREDS" required:"" placeholder:"FILE" type:"path" group:"feed" help:"Credentials of the sidecar role."`
+	NATSCreds string `name:"nats-creds" env:"REVOCAST_NATS_CREDS" placeholder:"FILE" type:"path" group:"feed" help:"Credentials of the sidecar role; required."`
 	Realm     string `default:"default" group:"feed" help:"Whose feed is followed."`
 	RealmRoot string `placeholder:"FILE" type:"path" group:"feed" help:"The realm's root public key, PEM. Only what it has signed may allow anything; without it nothing may."`
 	ID        string `placeholder:"NAME" group:"feed" help:"Name in reports (default: the host's name)."`
 	DataDir   string `default:"./sidecar-data" type:"path" group:"feed" help:"The denylist on disk and the last good key sets. One directory a sidecar."`
 
-	Trust        []string      `required:"" sep:"none" placeholder:"RULE" group:"tokens" help:"An issuer whose tokens are accepted; repeatable. issuer=URL,audience=NAME is enough; also jwks=URL-or-file, require=claim:value, alg=ES256, typ=JWT, max-lifetime=1h."`
+	Trust        []string      `sep:"none" placeholder:"RULE" group:"tokens" help:"An issuer whose tokens are accepted; repeatable, and needed once at least. issuer=URL,audience=NAME is enough; also jwks=URL-or-file, require=claim:value, alg=ES256, typ=JWT, max-lifetime=1h."`
 	Leeway       time.Duration `default:"5s" group:"tokens" help:"Tolerance for exp, nbf and iat; at most 1m."`
 	RequireScope []string      `group:"tokens" placeholder:"SCOPE" help:"A scope that every token must have; repeatable."`
-	CacheSize    string        `default:"64MiB" group:"tokens" help:"Memory for verified tokens; 0 keeps none."`
+
+	CacheSize    string `default:"64MiB" group:"memory" help:"For verified tokens; 0 keeps none."`
+	MemoryBudget string `default:"0" group:"memory" help:"For denylist and verified tokens together, such as 256MiB; 0 sets none. Over it nothing is forgotten, but the sidecar is not ready and says so. Unless GOMEMLIMIT is set, Go's memory limit becomes a quarter more and 64MiB."`
 
 	StaleAfter time.Duration `default:"30s" group:"stale" help:"Age from which the view of revocations is called stale."`
 	WhenStale  string        `default:"allow" enum:"allow,deny" group:"stale" help:"allow: answer from the last view up to --stale-limit, and say so. deny: 503."`
@@ -63,12 +66,27 @@ type Config struct {
 
 	Version kong.VersionFlag `env:"-" help:"Print the version and leave."`
 
+	Run  struct{} `cmd:"" default:"1" help:"Answer requests; what is done without a command."`
+	Fsck struct{} `cmd:"" help:"Compare the data directory of a sidecar that does not run with the feed: a report as JSON, exit status 1 if something is wrong. It looks at a copy, for which the temporary directory needs room."`
+
 	// Derived by Parse.
+	Command    Command           `kong:"-"`
 	Trusts     []token.Trust     `kong:"-"`
 	Root       ed25519.PublicKey `kong:"-"`
 	CacheBytes int64             `kong:"-"`
-	Mode       os.FileMode       `kong:"-"`
+	// BudgetBytes is for denylist and cache together; zero for none.
+	BudgetBytes int64       `kong:"-"`
+	Mode        os.FileMode `kong:"-"`
 }
+
+// Command is what the process is to do.
+type Command string
+
+// The commands.
+const (
+	CommandRun  Command = "run"
+	CommandFsck Command = "fsck"
+)
 
 // Parse reads arguments and environment, prints help or faults as they ask, and
 // ends the process for those. A configuration that it returns is valid.
@@ -86,6 +104,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 			{Key: "listen", Title: "Listeners:"},
 			{Key: "feed", Title: "Feed:"},
 			{Key: "tokens", Title: "Tokens:"},
+			{Key: "memory", Title: "Memory:"},
 			{Key: "stale", Title: "When the view is stale:"},
 			{Key: "logging", Title: "Logging:"},
 		}),
@@ -94,9 +113,11 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 	if err != nil {
 		return c, fmt.Errorf("describing the flags: %w", err)
 	}
-	if _, err := parser.Parse(args); err != nil {
+	parsed, err := parser.Parse(args)
+	if err != nil {
 		return c, err
 	}
+	c.Command = Command(parsed.Command())
 	return c, c.derive()
 }
 
@@ -118,8 +139,17 @@ func (c *Config) derive() error {
 	}
 	_, err := subject.ParseRealm(c.Realm)
 	add("realm", err)
+	if c.NATSCreds == "" {
+		add("nats-creds", errors.New("needed"))
+	}
+	if len(c.Trust) == 0 && c.Command == CommandRun {
+		add("trust", errors.New("needed: no issuer is trusted"))
+	}
 	for _, rule := range c.Trust {
 		t, err := token.ParseTrust(rule)
+		if slices.ContainsFunc(c.Trusts, func(have token.Trust) bool { return err == nil && have.Issuer == t.Issuer }) {
+			err = fmt.Errorf("issuer %q: given twice", t.Issuer)
+		}
 		add("trust", err)
 		c.Trusts = append(c.Trusts, t)
 	}
@@ -129,6 +159,11 @@ func (c *Config) derive() error {
 	}
 	c.CacheBytes, err = parseBytes(c.CacheSize)
 	add("cache-size", err)
+	c.BudgetBytes, err = parseBytes(c.MemoryBudget)
+	if err == nil && c.BudgetBytes > 0 && c.BudgetBytes < c.CacheBytes+minDenylist {
+		err = fmt.Errorf("%s: want at least --cache-size and %d MiB", c.MemoryBudget, minDenylist>>20)
+	}
+	add("memory-budget", err)
 	mode, err := strconv.ParseUint(c.SocketMode, 8, 9)
 	if err != nil {
 		err = fmt.Errorf("%q is no file mode", c.SocketMode)
@@ -140,19 +175,41 @@ func (c *Config) derive() error {
 		add("id", err)
 		c.ID = printable(name)
 	}
-	for flag, address := range map[string]string{"listen": c.Listen, "admin-listen": c.AdminListen, "metrics-listen": c.MetricsListen} {
-		if address != "" {
-			add(flag, checkAddress(address))
-		}
+	if c.ID != printable(c.ID) || len(c.ID) > maxID {
+		add("id", fmt.Errorf("%.*q: want 1 to %d letters, digits, '-' and '_'", maxID, c.ID, maxID))
 	}
-	if c.Listen == "" || c.AdminListen == "" {
-		add("listen", errors.New("needed, and so is --admin-listen"))
+	for _, l := range []struct {
+		flag, address string
+		needed        bool
+	}{{"listen", c.Listen, true}, {"admin-listen", c.AdminListen, true}, {"metrics-listen", c.MetricsListen, false}} {
+		switch {
+		case l.address != "":
+			add(l.flag, checkAddress(l.address))
+		case l.needed:
+			add(l.flag, errors.New("needed"))
+		}
 	}
 	add("leeway", token.Config{Leeway: c.Leeway}.Validate())
 	policy, err := c.Policy()
 	add("when-stale", err)
 	add("stale-after", policy.Validate())
 	return errors.Join(faults...)
+}
+
+// maxID is the longest name that a report may carry.
+const maxID = 128
+
+// minDenylist is the least a budget must leave to the denylist: room for about half a
+// million revoked sessions.
+const minDenylist = 8 << 20
+
+// MemoryLimit is what Go's runtime is to be limited to; zero for no limit, and where
+// the environment has set one (GOMEMLIMIT), which the runtime has read by itself.
+func (c *Config) MemoryLimit() int64 {
+	if c.BudgetBytes == 0 || os.Getenv("GOMEMLIMIT") != "" {
+		return 0
+	}
+	return c.BudgetBytes + c.BudgetBytes/4 + 64<<20
 }
 
 func checkAddress(address string) error {

@@ -1,7 +1,6 @@
 package denylist
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -13,8 +12,9 @@ import (
 const chunk = 1024
 
 // Apply takes a batch into memory, where it counts for every later look-up, and
-// queues it for the disk. It never waits for the disk: while that lags or fails,
-// the queue grows, by no more than what has not expired. [ErrEntry] refuses the
+// queues it for the disk. It does not wait for the disk: while that lags or fails,
+// the queue grows, by no more than what has not expired. Only a list that is read from
+// its beginning waits, once very much is queued. [ErrEntry] refuses the
 // whole batch, cursor included, so that no cursor covers an entry not enforced.
 func (d *Denylist) Apply(b Batch) error {
 	for i := range b.Entries {
@@ -30,6 +30,7 @@ func (d *Denylist) Apply(b Batch) error {
 		}
 		lifted = append(lifted, l)
 	}
+	d.awaitRoom()
 	d.take(b.Entries, lifted, b.Cursor)
 	d.signal()
 	return nil
@@ -54,7 +55,11 @@ func (d *Denylist) take(entries []events.Revocation, lifted []events.Lift, c Cur
 		d.mu.Unlock() // look-ups that wait get their turn
 		d.mu.Lock()
 	}
-	d.queue.finish(lifted, c)
+	stored, whole := d.loss.stored(c)
+	d.queue.finish(lifted, stored)
+	if whole {
+		d.complete.Store(true)
+	}
 	if c != (Cursor{}) {
 		d.cursor = c
 	}
@@ -131,46 +136,4 @@ func (d *Denylist) signal() {
 	case d.wake <- struct{}{}:
 	default:
 	}
-}
-
-// Status is the state of a denylist.
-type Status struct {
-	// Cursor is what is enforced; the disk may be behind.
-	Cursor Cursor
-	// Complete is false while the index is still being filled from disk.
-	Complete bool
-	// Narrow is how many narrow entries there are, by the index: those of equal
-	// fingerprint and wide ones not told apart. Wide is exact, by kind.
-	Narrow int
-	Wide   map[events.Kind]int
-	// Lifted is how many lifts are remembered.
-	Lifted int
-	// Queued is how many narrow entries are not on disk yet.
-	Queued int
-	// IndexBytes is what the index takes of memory.
-	IndexBytes int
-	// DiskErr is what keeps the queue from being written or the index from being
-	// filled. It is tried again, and nil as soon as it succeeds.
-	DiskErr error
-}
-
-// Status gives the present state.
-func (d *Denylist) Status() Status {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	size := d.index.Size()
-	s := Status{
-		Cursor:     d.cursor,
-		Complete:   d.complete.Load(),
-		Wide:       map[events.Kind]int{},
-		Lifted:     len(d.lifted),
-		Queued:     d.queue.narrow,
-		IndexBytes: size.Bytes,
-		DiskErr:    errors.Join(d.writeErr, d.fillErr),
-	}
-	for at, list := range d.wide {
-		s.Wide[at.kind] += len(list)
-	}
-	s.Narrow = max(size.Entries-len(d.wide), 0)
-	return s
 }

@@ -22,6 +22,9 @@ type Config struct {
 	// Confirmed is how many denials confirmed on disk are remembered; 0 means
 	// 16,384, at about 500 bytes each.
 	Confirmed int
+	// Budget is how many bytes the list may take before [Status].OverBudget says so;
+	// 0 means any number. Nothing is evicted: what is over budget still denies.
+	Budget int
 }
 
 const defaultConfirmed = 16384
@@ -47,6 +50,12 @@ type Denylist struct {
 	purge     time.Time // what the disk is to forget; zero if it has
 	writeErr  error     // why the queue is not on disk
 	fillErr   error     // why the index is not complete
+	loss      loss
+	running   bool       // Run is at work
+	room      *sync.Cond // it has made room in the queue, or cannot
+
+	budget int
+	resync chan struct{} // see Lost
 }
 
 type liftedEntry struct {
@@ -56,10 +65,12 @@ type liftedEntry struct {
 
 // New opens the denylist that store holds: cursor, lifts and wide entries are in
 // memory when it returns, and it judges from then on. Narrow entries are looked up
-// in the store until [Denylist.Run] has put them into the index.
+// in the store until [Denylist.Run] has put them into the index. If the store has lost
+// what it held, the list begins empty, with the zero cursor, and serves from memory
+// until the store can be begun anew.
 func New(cfg Config, store Store) (*Denylist, error) {
-	if cfg.Expect < 0 || cfg.Confirmed < 0 {
-		return nil, fmt.Errorf("denylist for %d entries and %d confirmed ones: negative", cfg.Expect, cfg.Confirmed)
+	if cfg.Expect < 0 || cfg.Confirmed < 0 || cfg.Budget < 0 {
+		return nil, fmt.Errorf("denylist for %d entries, %d confirmed ones and %d bytes: negative", cfg.Expect, cfg.Confirmed, cfg.Budget)
 	}
 	if cfg.Confirmed == 0 {
 		cfg.Confirmed = defaultConfirmed
@@ -71,9 +82,18 @@ func New(cfg Config, store Store) (*Denylist, error) {
 		wide:      map[target][]events.Revocation{},
 		lifted:    map[liftedEntry]time.Time{},
 		confirmed: confirmed{limit: cfg.Confirmed, entries: map[target]events.Revocation{}},
+		budget:    cfg.Budget,
+		resync:    make(chan struct{}, 1),
 	}
+	d.room = sync.NewCond(&d.mu)
 	batches := 0
 	for b, err := range store.Load() {
+		if errors.Is(err, ErrLost) {
+			// Nothing has been taken in, and the zero cursor claims nothing.
+			d.loss = loss{anew: true, cause: err}
+			d.complete.Store(true)
+			return d, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("loading the denylist: %w", err)
 		}
@@ -128,21 +148,28 @@ const narrowBits = 1<<(events.KindToken-1) | 1<<(events.KindSession-1)
 // confirm looks exactly at the kinds that hits names: first at all that memory
 // knows, then at the disk.
 func (d *Denylist) confirm(t *Token, hits uint8, now time.Time) (Finding, error) {
-	if f := d.inMemory(t, hits, now); f.Denied {
+	f, disk := d.inMemory(t, hits, now)
+	if f.Denied {
 		return f, nil
 	}
+	var failure error
 	for _, k := range events.Kinds() {
-		if k.Wide() || hits&(1<<bit(k)) == 0 {
+		if k.Wide() || hits&(1<<bit(k)) == 0 || disk.empty {
 			continue
 		}
-		if f, err := d.onDisk(t.target(k), now); f.Denied || err != nil {
-			return f, err
+		f, err := d.onDisk(t.target(k), now, disk)
+		if f.Denied {
+			return f, nil
+		}
+		if failure == nil {
+			failure = err
 		}
 	}
-	return Finding{}, nil
+	return Finding{}, failure
 }
 
-func (d *Denylist) inMemory(t *Token, hits uint8, now time.Time) Finding {
+// inMemory also says what the disk was at that moment.
+func (d *Denylist) inMemory(t *Token, hits uint8, now time.Time) (Finding, disk) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, k := range events.Kinds() {
@@ -152,18 +179,18 @@ func (d *Denylist) inMemory(t *Token, hits uint8, now time.Time) Finding {
 		at := t.target(k)
 		if !k.Wide() {
 			if f := d.narrow(at, t.keys[bit(k)], now); f.Denied {
-				return f
+				return f, disk{}
 			}
 			continue
 		}
 		list := d.wide[at]
 		for i := range list {
 			if r := &list[i]; !Expired(r.Until, now) && denies(r, t) {
-				return Finding{Denied: true, Revocation: *r}
+				return Finding{Denied: true, Revocation: *r}, disk{}
 			}
 		}
 	}
-	return Finding{}
+	return Finding{}, d.loss.disk()
 }
 
 // narrow looks for what is known of at without the disk. A narrow entry denies
@@ -176,14 +203,17 @@ func (d *Denylist) narrow(at target, key uint64, now time.Time) Finding {
 }
 
 // onDisk looks for at in the store, which has whatever has left the queue: the
-// queue must have been looked at before.
-func (d *Denylist) onDisk(at target, now time.Time) (Finding, error) {
+// queue must have been looked at before, when the disk was as given.
+func (d *Denylist) onDisk(at target, now time.Time, before disk) (Finding, error) {
 	entries, err := d.store.Find(at.kind, at.issuer, at.name)
 	if err != nil {
+		d.lose(err, before)
 		return Finding{}, fmt.Errorf("finding what denies a %s: %w", at.kind, err)
 	}
 	if len(entries) == 0 {
-		return Finding{}, nil
+		d.mu.RLock()
+		defer d.mu.RUnlock()
+		return Finding{}, d.loss.proved(before)
 	}
 	// A lift may have come since the store was read. It is in the table before it
 	// clears what is confirmed, so either we see it here or it clears what we add.
@@ -192,8 +222,9 @@ func (d *Denylist) onDisk(at target, now time.Time) (Finding, error) {
 	f := d.first(entries, now)
 	if f.Denied {
 		d.confirmed.add(f.Revocation)
+		return f, nil
 	}
-	return f, nil
+	return f, d.loss.proved(before)
 }
 
 // first gives the first entry that is neither expired nor lifted.

@@ -31,4 +31,7 @@
 //   - A store that fails, or is closed, never turns a denial into a pass: what it
 //     alone could answer becomes an error (INV-2).
 //   - The cursor on disk never runs ahead of the entries on disk.
+//   - A store that has lost what it held is begun anew and filled from the feed's
+//     beginning (ADR-0016). Until all of that has been proved to have come, a miss on
+//     disk proves nothing, and no cursor on disk says how fresh it is.
 package denylist

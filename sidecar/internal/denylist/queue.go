@@ -17,6 +17,7 @@ import (
 type queue struct {
 	segments []*segment // oldest first
 	narrow   int
+	writing  int // how many of the first are on their way to the disk
 }
 
 // segmentEntries is how many entries are written at a time.
@@ -143,48 +144,78 @@ func (s *segment) read(b []byte) (r events.Revocation, back uint32, rest []byte)
 	return r, uint32(distance), b // #nosec G115 -- written from a uint32
 }
 
-// oldest seals the segment to be written next, nil if there is none. It does not
-// change any more and may be read without a lock.
-func (q *queue) oldest() *segment {
-	if len(q.segments) == 0 {
-		return nil
+// writeSegments is how many segments are written in one go, if there are so many: a
+// store writes much at once faster than little. None follows one with lifts.
+const writeSegments = 8
+
+// oldest seals the segments to be written next, none if there are none. They do not
+// change any more, but for their cursors, and may be read without a lock.
+func (q *queue) oldest() []*segment {
+	n := 0
+	for _, s := range q.segments[:min(len(q.segments), writeSegments)] {
+		s.sealed = true
+		n++
+		if len(s.lifted) > 0 {
+			break
+		}
 	}
-	q.segments[0].sealed = true
-	return q.segments[0]
+	q.writing = n
+	return slices.Clone(q.segments[:n])
 }
 
-// batch is what the store is to write.
-func (s *segment) batch() Batch {
-	entries := make([]events.Revocation, 0, s.narrow+len(s.wide))
+// entries appends what the segment holds.
+func (s *segment) entries(to []events.Revocation) []events.Revocation {
+	to = slices.Grow(to, s.narrow+len(s.wide))
 	for b := s.records; len(b) > 0; {
 		var r events.Revocation
 		r, _, b = s.read(b)
-		entries = append(entries, r)
+		to = append(to, r)
 	}
-	return Batch{Entries: append(entries, s.wide...), Lifted: s.lifted, Cursor: s.cursor}
+	return append(to, s.wide...)
 }
 
 // drop removes what has been written.
-func (q *queue) drop(written *segment) {
-	if i := slices.Index(q.segments, written); i >= 0 {
-		q.segments = slices.Delete(q.segments, i, i+1)
-		q.narrow -= written.narrow
+func (q *queue) drop(written []*segment) {
+	q.segments = slices.DeleteFunc(q.segments, func(s *segment) bool {
+		if !slices.Contains(written, s) {
+			return false
+		}
+		q.narrow -= s.narrow
+		return true
+	})
+	q.writing = 0
+}
+
+// forgetCursors leaves the entries: those before them are not on disk any more.
+func (q *queue) forgetCursors() {
+	for _, s := range q.segments {
+		s.cursor = Cursor{}
 	}
+}
+
+// failed says that what oldest gave is not on its way any more.
+func (q *queue) failed() { q.writing = 0 }
+
+// bytes is what the queue takes of memory.
+func (q *queue) bytes() int {
+	n := 0
+	for _, s := range q.segments {
+		n += cap(s.records) + len(s.last)*lastBytes + len(s.wide)*wideBytes
+	}
+	return n
 }
 
 // expire lets go of segments that a disk which does not take them has outlived, so
 // that a queue never holds more than what still denies. Their cursor goes too: the
-// one on disk may lag. The first segment may be on its way to the disk.
+// one on disk may lag. The first ones may be on their way to the disk.
 func (q *queue) expire(now int64) {
-	if len(q.segments) < 2 {
-		return
-	}
-	waiting := slices.DeleteFunc(q.segments[1:], func(s *segment) bool {
+	keep := min(q.writing, len(q.segments))
+	waiting := slices.DeleteFunc(q.segments[keep:], func(s *segment) bool {
 		gone := s.until < now
 		if gone {
 			q.narrow -= s.narrow
 		}
 		return gone
 	})
-	q.segments = q.segments[:1+len(waiting)]
+	q.segments = q.segments[:keep+len(waiting)]
 }

@@ -42,7 +42,7 @@ func TestQueueTellsEqualKeysApart(t *testing.T) {
 // What goes in comes out, in order, whole, and in pieces of which only those after
 // the last entry of a batch have its cursor.
 func TestQueueKeepsTheOrder(t *testing.T) {
-	const n = 3*segmentEntries + 7
+	const n = (writeSegments+1)*segmentEntries + 7
 	var q queue
 	var want []events.Revocation
 	for i := range n {
@@ -52,16 +52,21 @@ func TestQueueKeepsTheOrder(t *testing.T) {
 	}
 	q.finish(nil, Cursor{Epoch: "e", Sequence: n})
 	var got []events.Revocation
-	for s := q.oldest(); s != nil; s = q.oldest() {
-		b := s.batch()
-		if len(b.Entries) > segmentEntries {
-			t.Errorf("%d entries at a time", len(b.Entries))
+	for segments := q.oldest(); len(segments) > 0; segments = q.oldest() {
+		for _, s := range segments {
+			some := s.entries(nil)
+			if len(some) > segmentEntries {
+				t.Errorf("%d entries at a time", len(some))
+			}
+			got = append(got, some...)
+			if whole := len(got) == n; (s.cursor.Sequence == n) != whole {
+				t.Errorf("cursor %+v after %d entries", s.cursor, len(got))
+			}
 		}
-		got = append(got, b.Entries...)
-		if whole := len(got) == n; (b.Cursor.Sequence == n) != whole {
-			t.Errorf("cursor %+v after %d entries", b.Cursor, len(got))
+		if len(segments) > writeSegments {
+			t.Errorf("%d segments at a time", len(segments))
 		}
-		q.drop(s)
+		q.drop(segments)
 	}
 	if !slices.Equal(got, want) || q.narrow != 0 {
 		t.Errorf("%d of %d entries, or not the same; %d are left", len(got), n, q.narrow)

@@ -2,6 +2,7 @@ package denylist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,6 +20,8 @@ const (
 // and returns what prevents it; the feed still has what could not be written. Run
 // is called once.
 func (d *Denylist) Run(ctx context.Context) error {
+	d.setRunning(true)
+	defer d.setRunning(false)
 	var filling sync.WaitGroup
 	filling.Go(func() { d.fill(ctx) })
 	defer filling.Wait()
@@ -35,27 +38,55 @@ func (d *Denylist) Run(ctx context.Context) error {
 // persist writes until nothing is queued, and then lets the disk forget.
 func (d *Denylist) persist(ctx context.Context) {
 	d.retry(ctx, &d.writeErr, d.flush)
-	d.retry(ctx, &d.writeErr, func() error { return d.purgeStore(ctx) })
+	d.retry(ctx, &d.writeErr, func() error {
+		if err := d.purgeStore(ctx); err != nil {
+			return errors.Join(err, d.flush()) // which begins a store anew that is lost
+		}
+		return nil
+	})
 }
 
 // flush writes what is queued.
 func (d *Denylist) flush() error {
-	for s := d.oldest(); s != nil; s = d.oldest() {
-		if err := d.store.Apply(s.batch()); err != nil {
+	if err := d.begin(); err != nil {
+		return err
+	}
+	for {
+		b, segments, disk := d.oldest()
+		if len(segments) == 0 {
+			return nil
+		}
+		if err := d.store.Apply(b); err != nil {
+			d.mu.Lock()
+			d.queue.failed()
+			d.mu.Unlock()
+			d.lose(err, disk)
 			return fmt.Errorf("writing to the denylist's store: %w", err)
 		}
 		// Only now: a look-up that no longer finds it here must find it there.
 		d.mu.Lock()
-		d.queue.drop(s)
+		d.queue.drop(segments)
+		d.room.Broadcast()
 		d.mu.Unlock()
 	}
-	return nil
 }
 
-func (d *Denylist) oldest() *segment {
+// oldest gives what is to be written next.
+func (d *Denylist) oldest() (Batch, []*segment, disk) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.queue.oldest()
+	segments, disk := d.queue.oldest(), d.loss.disk()
+	b := Batch{}
+	for _, s := range segments {
+		if s.cursor != (Cursor{}) {
+			b.Cursor = s.cursor
+		}
+		b.Lifted = s.lifted // of the last; those before it have none
+	}
+	d.mu.Unlock()
+	for _, s := range segments {
+		b.Entries = s.entries(b.Entries)
+	}
+	return b, segments, disk
 }
 
 func (d *Denylist) purgeStore(ctx context.Context) error {
@@ -65,7 +96,11 @@ func (d *Denylist) purgeStore(ctx context.Context) error {
 	if now.IsZero() {
 		return nil
 	}
+	d.mu.RLock()
+	disk := d.loss.disk()
+	d.mu.RUnlock()
 	if err := d.store.Expire(ctx, now); err != nil {
+		d.lose(err, disk)
 		return fmt.Errorf("expiring in the denylist's store: %w", err)
 	}
 	d.mu.Lock()
@@ -77,13 +112,21 @@ func (d *Denylist) purgeStore(ctx context.Context) error {
 }
 
 // fill puts what was on disk at the start into the index. What has come since, or
-// comes meanwhile, Apply puts there itself.
+// comes meanwhile, Apply puts there itself. If the store loses what it held, all that
+// there is comes by Apply.
 func (d *Denylist) fill(ctx context.Context) {
 	if d.complete.Load() {
 		return
 	}
+	d.mu.RLock()
+	disk := d.loss.disk()
+	d.mu.RUnlock()
 	d.retry(ctx, &d.fillErr, func() error {
 		for b, err := range d.store.Load() {
+			if errors.Is(err, ErrLost) {
+				d.lose(err, disk)
+				return nil
+			}
 			if err != nil {
 				return fmt.Errorf("filling the index: %w", err)
 			}
@@ -95,7 +138,11 @@ func (d *Denylist) fill(ctx context.Context) {
 				d.index.Insert(d.key(r), untilSeconds(r.Until))
 			}
 		}
-		d.complete.Store(true)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.loss.proved(disk) == nil { // or this was another store
+			d.complete.Store(true)
+		}
 		return nil
 	})
 }
@@ -108,6 +155,7 @@ func (d *Denylist) retry(ctx context.Context, last *error, f func() error) {
 		err := f()
 		d.mu.Lock()
 		*last = err
+		d.room.Broadcast()
 		d.mu.Unlock()
 		if err == nil {
 			return
@@ -119,5 +167,27 @@ func (d *Denylist) retry(ctx context.Context, last *error, f func() error) {
 		case <-timer.C:
 		}
 		wait = min(2*wait, mostBackoff)
+	}
+}
+
+// mostUnwritten is how many entries a cold start may have in memory alone, at 90
+// bytes each: what comes faster than the disk takes it has to wait.
+const mostUnwritten = 500_000
+
+func (d *Denylist) setRunning(is bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.running = is
+	d.room.Broadcast()
+}
+
+// awaitRoom holds up the feed while it is read from its beginning and Run does not
+// keep up. A view that is being followed, and a disk that fails, hold up nothing.
+func (d *Denylist) awaitRoom() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.running && d.writeErr == nil && d.queue.narrow >= mostUnwritten &&
+		(d.cursor.FreshAsOf.IsZero() || d.loss.phase == following) {
+		d.room.Wait()
 	}
 }

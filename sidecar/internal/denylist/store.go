@@ -2,6 +2,7 @@ package denylist
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -18,8 +19,15 @@ type Cursor struct {
 	FreshAsOf time.Time
 }
 
+// ErrLost is in the error of a store that cannot give what it held, because its files
+// are damaged or cannot be used. It stays so until [Batch.Anew] has it begin anew.
+var ErrLost = errors.New("what the denylist had on disk is lost")
+
 // Batch is a stretch of the feed. Any of it may have been applied before.
 type Batch struct {
+	// Anew has the store throw away all that it holds, or has lost, cursor included,
+	// before it takes in the rest.
+	Anew    bool
 	Entries []events.Revocation
 	// Lifted take entries back, those of the batch and any applied before or after
 	// it. Their signatures have been verified.
@@ -34,7 +42,8 @@ type Batch struct {
 //
 // Apply and Expire are called by one goroutine. Find and Load may be called beside
 // them and beside one another. After any error the store may be asked again, and
-// what it then gives is whole or an error again: it never forgets to deny.
+// what it then gives is whole or an error again: it never forgets to deny. What was on
+// disk and cannot be read is [ErrLost], never absent.
 type Store interface {
 	// Apply takes in entries and lifts, in canonical form. Entries are a set: those
 	// of [SameRule] are one. All entries of a revocation id that is lifted are
@@ -50,8 +59,8 @@ type Store interface {
 	Find(kind events.Kind, issuer events.Issuer, target string) ([]events.Revocation, error)
 
 	// Load gives everything back in batches: first, always, one with cursor, lifts
-	// and wide entries, then any number with narrow entries. What is applied
-	// meanwhile may be missing from the later ones.
+	// and wide entries, then any number with narrow entries. All are of one moment,
+	// that of the cursor, whatever is applied meanwhile; and nobody waits for the end.
 	Load() iter.Seq2[Batch, error]
 
 	// Expire removes what has expired at the time now, entries and lifts, and gives

@@ -26,7 +26,12 @@ func Decide(p Policy, ask Ask, f Facts) Decision {
 
 // reason weighs the facts in the order the package comment gives.
 func reason(p Policy, ask Ask, f Facts, age time.Duration) Reason {
+	// Set back, the clock makes no age of a view that is ahead of it.
+	setBack := age < -events.MaxSkew
 	if r := tokenReason(f.Token); r != ReasonGood {
+		if (r == ReasonExpired || r == ReasonPremature) && (setBack || f.Skew.Abs() > events.MaxSkew) {
+			return ReasonClock // by a clock known to be wrong nothing is over, or yet to come
+		}
 		return r
 	}
 	switch {
@@ -36,7 +41,7 @@ func reason(p Policy, ask Ask, f Facts, age time.Duration) Reason {
 		return ReasonLookupFailed
 	case !f.Ready:
 		return ReasonNotReady
-	case age < -events.MaxSkew: // the clock has been set back: no age means anything
+	case setBack, f.Skew < -events.MaxSkew: // it would accept what is over and whose entry is forgotten
 		return ReasonClock
 	case age >= p.limit(), ask.MaxStale > 0 && age > ask.MaxStale:
 		return ReasonStale

@@ -9,6 +9,11 @@
 // a known revocation are 401 however old the view is, while a token that only
 // cannot be judged is 503: a client that sees 401 throws its refresh token away.
 //
+// A clock known to be wrong by more than [events.MaxSkew] judges no token's times,
+// so what it takes for expired or premature is 503 as well. One that is behind lets
+// nothing through at all: the denylist forgets a token's entry once nobody whose
+// clock is right accepts the token. One that is ahead errs to the safe side only.
+//
 // Invariants:
 //
 //   - The zero value of every type here denies.

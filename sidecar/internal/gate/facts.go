@@ -59,6 +59,9 @@ type Facts struct {
 	// Ready says that the view has been caught up at least once, or was loaded
 	// from a store that had been.
 	Ready bool
+	// Skew is how much the local clock is ahead of the broker's; zero while nothing
+	// is known of it.
+	Skew time.Duration
 	// Now is the local time of the decision.
 	Now time.Time
 }

@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 )
 
@@ -56,6 +57,7 @@ func facts() *rapid.Generator[gate.Facts] {
 			f.Token = gate.Outcome(rapid.IntRange(0, int(gate.KeysUnavailable)+2).Draw(t, "token"))
 			f.Finding = gate.Finding(rapid.IntRange(0, int(gate.Revoked)+2).Draw(t, "finding"))
 			f.Ready = rapid.Bool().Draw(t, "ready")
+			f.Skew = durations(-10*time.Second, 10*time.Second).Draw(t, "skew")
 			if rapid.Bool().Draw(t, "never fresh") {
 				f.FreshAsOf = time.Time{}
 			}
@@ -114,7 +116,7 @@ func TestAllowNeedsEverything(t *testing.T) {
 		if !allowed(d) {
 			return
 		}
-		if f.Token != gate.Genuine || f.Finding != gate.Clear || !f.Ready || f.FreshAsOf.IsZero() || d.Reason != gate.ReasonGood {
+		if f.Token != gate.Genuine || f.Finding != gate.Clear || !f.Ready || f.FreshAsOf.IsZero() || f.Skew < -events.MaxSkew || d.Reason != gate.ReasonGood {
 			t.Fatalf("allowed %+v", f)
 		}
 	})

@@ -117,6 +117,8 @@ func readFacts(t *testing.T, words []string) (gate.Ask, gate.Facts) {
 			f.FreshAsOf = time.Time{}
 		case "not-ready":
 			f.Ready = false
+		case "skew":
+			f.Skew = duration(t, value)
 		case "scope":
 			f.Scope = strings.ReplaceAll(value, ",", " ")
 		case "ask-scope":

@@ -56,9 +56,32 @@ func (s *Set) Announce(added, retired []events.Key, now time.Time) error {
 	}
 	if news {
 		s.merge(now)
-		faults = append(faults, s.save())
+		err := s.save()
+		if s.unsaved = err != nil; s.unsaved {
+			select {
+			case s.wake <- struct{}{}: // Run tries again
+			default:
+			}
+		}
+		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
+}
+
+// saveAgain writes down what could not be when it was announced: the feed will not say
+// it again, and a start without issuer needs it. It reports whether all is on disk.
+func (s *Set) saveAgain() bool {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if !s.unsaved {
+		return true
+	}
+	if err := s.save(); err != nil {
+		s.log.Warn("announced keys are still not saved", zap.Error(err))
+		return false
+	}
+	s.unsaved = false
+	return true
 }
 
 // add reports whether the announcement says anything new.

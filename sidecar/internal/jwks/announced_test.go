@@ -385,3 +385,30 @@ func TestAnnounceUnderLoad(t *testing.T) {
 	close(stop)
 	all.Wait()
 }
+
+// A key that could not be saved when it was announced, since the disk was full, say, is
+// saved as soon as it can be: the feed will not say it again (INV-3).
+func TestAnnouncedKeyIsSavedLater(t *testing.T) {
+	site, dir := newSite(t), t.TempDir()
+	site.text("/jwks", setOf(t, ecJWK(t, "published")))
+	cfg := jwks.Config{Source: site.URL + "/jwks", Dir: filepath.Join(dir, "keys")}
+	s := ofRealm(t, cfg)
+	run(t, s)
+	mustFind(t, s, "published")
+	// A file in the place of the directory stands in for a disk that takes nothing.
+	if err := errors.Join(os.RemoveAll(cfg.Dir), os.WriteFile(cfg.Dir, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Announce([]events.Key{announced(t, ecJWK(t, "k"), time.Now().Add(time.Hour))}, nil, time.Now())
+	if err == nil {
+		t.Fatal("it was saved nowhere and says nothing")
+	}
+	mustFind(t, s, "k")
+	if err := errors.Join(os.Remove(cfg.Dir), os.Mkdir(cfg.Dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a start without the issuer knows it", func() bool {
+		_, err := ofRealm(t, jwks.Config{Source: "http://127.0.0.1:1/jwks", Dir: cfg.Dir, Wait: 1}).Find(t.Context(), "k")
+		return err == nil
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -18,8 +19,8 @@ import (
 
 // Why [Set.Find] gives no key.
 var (
-	// ErrUnknownKey: the set as last read, lately and with success, has no such
-	// key.
+	// ErrUnknownKey: the set as last read, with success and since the question first
+	// came up, has no such key, or the key is over.
 	ErrUnknownKey = errors.New("the issuer publishes no such key")
 	// ErrUnavailable: the set could not be read, or not in time, so whether it
 	// has such a key is not known.
@@ -80,6 +81,7 @@ type Set struct {
 	published map[events.KeyID]*Key
 	announced map[events.KeyID]announced
 	saved     diskCopy
+	unsaved   bool // the disk does not have what was announced
 
 	// wake asks Run for an attempt.
 	wake chan struct{}
@@ -89,13 +91,21 @@ type Set struct {
 	changed chan struct{}
 	// round is closed, and replaced, when an attempt ends.
 	round chan struct{}
-	// ended is when the last attempt did; zero before the first.
-	ended time.Time
+	// began and ended are when the last attempt did; zero before the first.
+	began, ended time.Time
 	// good says whether it read a set.
 	good bool
 	// waiting counts the requests that wait for round.
 	waiting int
+	// asked is since when a kid that is not in the set has been asked for, by its
+	// hash. A set that was read before says nothing of a key that is younger.
+	asked map[uint64]time.Time
+	hash  maphash.Seed
 }
+
+// maxAsked bounds what strangers can make us remember. Which is forgotten beyond it
+// does not matter: it is asked for anew.
+const maxAsked = 1024
 
 // maxWaiting bounds the requests that wait for an attempt: an issuer that hangs
 // must not fill the process with tokens of unknown kids.
@@ -126,6 +136,7 @@ func New(cfg Config, deps Deps) (*Set, error) {
 		log: deps.Log.With(zap.String("issuer", string(cfg.Issuer))), metrics: deps.Metrics,
 		wake: make(chan struct{}, 1), round: make(chan struct{}), changed: make(chan struct{}),
 		announced: map[events.KeyID]announced{},
+		asked:     map[uint64]time.Time{}, hash: maphash.MakeSeed(),
 	}
 	s.keys.Store(&map[events.KeyID]*Key{})
 	if cfg.Dir != "" && from.path == "" {
@@ -169,18 +180,50 @@ func (s *Set) Find(ctx context.Context, id events.KeyID) (*Key, error) {
 	if k := s.usable(id); k != nil {
 		return k, nil
 	}
-	if !s.await(ctx, id) {
-		return nil, ErrUnavailable
+	since := s.since(id)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Wait)
+	defer cancel()
+	for range 2 { // the first attempt to end may have been under way
+		if !s.await(ctx, id) {
+			return nil, ErrUnavailable
+		}
+		if k := s.usable(id); k != nil {
+			return k, nil
+		}
+		if s.missing(id, since) {
+			return nil, ErrUnknownKey
+		}
 	}
-	if k := s.usable(id); k != nil {
-		return k, nil
-	}
+	return nil, ErrUnavailable
+}
+
+// since is when a kid that is not in the set was first asked for.
+func (s *Set) since(id events.KeyID) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.good || len(*s.keys.Load()) == 0 {
-		return nil, ErrUnavailable
+	key := maphash.String(s.hash, string(id))
+	at, ok := s.asked[key]
+	if ok {
+		return at
 	}
-	return nil, ErrUnknownKey
+	if len(s.asked) >= maxAsked {
+		for other := range s.asked { // any will do: the map begins anywhere
+			delete(s.asked, other)
+			break
+		}
+	}
+	at = time.Now()
+	s.asked[key] = at
+	return at
+}
+
+// missing reports whether the issuer is known to have no such key: its set was read
+// later than since, or holds the key as one that is over.
+func (s *Set) missing(id events.KeyID, since time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := *s.keys.Load()
+	return s.good && len(keys) > 0 && (keys[id] != nil || s.began.After(since))
 }
 
 // usable gives the key of that id if it counts now.
@@ -191,8 +234,8 @@ func (s *Set) usable(id events.KeyID) *Key {
 	return nil
 }
 
-// await asks for an attempt and waits for its end, or until there is such a key. It
-// reports whether either is so, or the last attempt is recent.
+// await asks for an attempt and waits for its end, or until there is such a key, as long
+// as ctx lasts. It reports whether either is so, or the last attempt is recent.
 func (s *Set) await(ctx context.Context, id events.KeyID) bool {
 	s.mu.Lock()
 	if s.recent() {
@@ -216,8 +259,6 @@ func (s *Set) await(ctx context.Context, id events.KeyID) bool {
 	case s.wake <- struct{}{}:
 	default: // asked for already
 	}
-	timer := time.NewTimer(s.cfg.Wait)
-	defer timer.Stop()
 	for {
 		s.mu.Lock()
 		changed := s.changed
@@ -229,8 +270,6 @@ func (s *Set) await(ctx context.Context, id events.KeyID) bool {
 		case <-round:
 			return true
 		case <-changed:
-		case <-timer.C:
-			return false
 		case <-ctx.Done():
 			return false
 		}
@@ -249,7 +288,7 @@ func (s *Set) Run(ctx context.Context) error {
 	defer s.source.client.CloseIdleConnections()
 	failures := 0
 	for {
-		if s.refresh(ctx) {
+		if read, saved := s.refresh(ctx), s.saveAgain(); read && saved {
 			failures = 0
 		} else {
 			failures++
@@ -295,6 +334,7 @@ func (s *Set) pause(ctx context.Context, d time.Duration) bool {
 // refresh makes one attempt, reports it to log and metrics, and ends the round.
 // It reports whether a set was read.
 func (s *Set) refresh(ctx context.Context) bool {
+	began := time.Now()
 	text, err := s.source.read(ctx)
 	if err == nil {
 		err = s.apply(text)
@@ -312,7 +352,7 @@ func (s *Set) refresh(ctx context.Context) bool {
 	s.metrics.refreshes.WithLabelValues(issuer, result).Inc()
 
 	s.mu.Lock()
-	s.ended, s.good = time.Now(), err == nil
+	s.began, s.ended, s.good = began, time.Now(), err == nil
 	close(s.round)
 	s.round = make(chan struct{})
 	s.mu.Unlock()

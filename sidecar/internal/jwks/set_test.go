@@ -271,7 +271,8 @@ func TestFile(t *testing.T) {
 }
 
 // However many unknown kids come, one fetch answers them, and until the throttle
-// lets another through they are answered at once.
+// lets another through they are answered at once: with 503, not as forgeries, because
+// a key may be younger than that fetch (INV-3).
 func TestUnknownKidsAreThrottled(t *testing.T) {
 	site := newSite(t)
 	open := make(chan struct{})
@@ -284,20 +285,36 @@ func TestUnknownKidsAreThrottled(t *testing.T) {
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			if _, err := s.Find(context.Background(), "unknown"); !errors.Is(err, jwks.ErrUnknownKey) {
-				t.Errorf("got %v, want ErrUnknownKey", err)
+			// Asked before the fetch began, or after.
+			if _, err := s.Find(context.Background(), "unknown"); !errors.Is(err, jwks.ErrUnknownKey) && !errors.Is(err, jwks.ErrUnavailable) {
+				t.Errorf("got %v, want one of this package's errors", err)
 			}
 		})
 	}
 	close(open)
 	all.Wait()
+	mustFind(t, s, "k")
 	for range 1000 {
-		if _, err := s.Find(t.Context(), "unknown"); !errors.Is(err, jwks.ErrUnknownKey) {
-			t.Fatalf("got %v, want ErrUnknownKey", err)
-		}
+		answer(t, s, "younger", jwks.ErrUnavailable)
 	}
 	if n := site.hits.Load(); n != 1 {
 		t.Errorf("%d fetches, want one", n)
+	}
+}
+
+// A kid that was asked for before the set was read, and is not in it, is a stranger's
+// from then on, also while the throttle holds.
+func TestUnknownKidsStayUnknown(t *testing.T) {
+	site := newSite(t)
+	site.text("/jwks", setOf(t, ecJWK(t, "k")))
+	s := start(t, jwks.Config{Issuer: "https://id.example", Source: site.URL + "/jwks", Throttle: 200 * time.Millisecond})
+	mustFind(t, s, "k")
+	eventually(t, "a fetch after the question", func() bool {
+		_, err := s.Find(t.Context(), "stranger")
+		return errors.Is(err, jwks.ErrUnknownKey)
+	})
+	for range 100 {
+		answer(t, s, "stranger", jwks.ErrUnknownKey)
 	}
 }
 

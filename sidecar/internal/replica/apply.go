@@ -8,10 +8,13 @@ import (
 
 // hand gives out what a batch brought up to last, and the live messages that
 // continue it.
-func (m *Machine) hand(last uint64, brought []events.Event, beat Message, proves bool) Effects {
-	a := &Apply{Entries: make([]events.Revocation, 0, len(brought)), Cursor: m.cursor}
-	for _, e := range brought {
-		m.sort(a, e)
+func (m *Machine) hand(last uint64, brought *Batch, beat Message, proves bool) Effects {
+	a := &Apply{Cursor: m.cursor}
+	if brought != nil {
+		a.Entries = brought.Entries
+		for _, e := range brought.Events {
+			m.sort(a, e)
+		}
 	}
 	for {
 		l, ok := m.waiting.take(last + 1)
@@ -24,15 +27,15 @@ func (m *Machine) hand(last uint64, brought []events.Event, beat Message, proves
 			beat, proves = l, true
 		}
 	}
-	if last == m.cursor.Sequence {
+	if last == m.cursor.Sequence && brought == nil {
 		return m.next()
 	}
-	a.Cursor.Sequence = last
+	a.Cursor.Sequence = max(last, m.cursor.Sequence)
 	if proves {
 		// Without the monotonic reading, which stands still while a machine sleeps.
 		a.Cursor.FreshAsOf = earlier(beat.Stored, beat.Arrived).Round(0)
 	}
-	m.open, m.proves = a, proves
+	m.open, m.proves, m.reads = a, proves, last
 	return Effects{Apply: a}
 }
 
@@ -80,10 +83,16 @@ func (m *Machine) Applied() Effects {
 		return Effects{}
 	}
 	m.cursor = m.open.Cursor
-	m.caughtUp = m.caughtUp || m.proves
-	m.open, m.proves = nil, false
+	if m.proves {
+		m.caughtUp, m.sure = true, m.cursor.FreshAsOf
+	}
+	if m.unsure && m.reads > 0 {
+		m.read = m.reads
+		m.unsure = m.read < m.cursor.Sequence
+	}
+	m.settle()
 	m.attempts = 0
-	if m.target > 0 && m.cursor.Sequence >= m.target {
+	if m.target > 0 && m.cursor.Sequence >= m.target && !m.unsure {
 		m.joined, m.searching = true, false
 	}
 	return m.next()
@@ -100,10 +109,13 @@ func (m *Machine) abandon() {
 	if m.open == nil {
 		return
 	}
-	m.open, m.proves = nil, false
+	m.settle()
+	m.load = 0 // if it was of a snapshot, the feed has it as well
 	m.attempts++
 	m.counters.FailedApplies++
 }
+
+func (m *Machine) settle() { m.open, m.proves, m.reads = nil, false, 0 }
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {

@@ -18,12 +18,12 @@ func (m *Machine) Fetched(b Batch, now time.Time) Effects {
 	if !m.awaited(b.ID) {
 		return Effects{}
 	}
-	if b.Last <= m.cursor.Sequence {
+	if b.Last < m.from() && (!m.unsure || m.read > 0) {
 		return m.again()
 	}
 	m.overtaken = now.Add(lateness)
 	beat, proved := m.waiting.discard(b.Last)
-	return m.hand(b.Last, b.Events, beat, proved)
+	return m.hand(b.Last, &b, beat, proved)
 }
 
 // Nothing says that the server which answered has nothing at or beyond the fetch.
@@ -65,12 +65,30 @@ func (m *Machine) again() Effects {
 
 // next asks for a batch if one is wanted and none is awaited.
 func (m *Machine) next() Effects {
-	if !m.wanted() || m.asked != 0 {
+	if !m.wanted() || m.asked != 0 || m.load != 0 {
 		return Effects{}
+	}
+	if m.looks() {
+		return Effects{Load: &Load{ID: m.load, Epoch: m.cursor.Epoch}}
 	}
 	m.fetches++
 	m.asked = m.fetches
-	return Effects{Fetch: &Fetch{ID: m.asked, From: m.cursor.Sequence + 1, After: delay(m.attempts)}}
+	f := &Fetch{ID: m.asked, From: m.from(), After: delay(m.attempts)}
+	if m.unsure && m.read == 0 {
+		f.Since = m.since
+	}
+	return Effects{Fetch: f}
+}
+
+// from is the number of the message to be read next.
+func (m *Machine) from() uint64 {
+	if m.unsure && m.read > 0 {
+		return m.read + 1
+	}
+	if m.cursor.Sequence == 0 {
+		return m.loaded + 1
+	}
+	return m.cursor.Sequence + 1
 }
 
 func (m *Machine) wanted() bool {

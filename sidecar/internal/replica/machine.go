@@ -14,6 +14,9 @@ type Config struct {
 	// Silence is how long no live message may come before the stream is asked
 	// whether there is something: 3 s by default, three heartbeats.
 	Silence time.Duration
+	// Snapshots says that a feed which is read from its beginning may be begun with a
+	// snapshot.
+	Snapshots bool
 	// VerifyLift says whether a lift bears the realm root's signature. Without it
 	// none does.
 	VerifyLift func(events.Lift) bool
@@ -32,13 +35,24 @@ type Machine struct {
 	cursor   Cursor
 	caughtUp bool
 	open     *Apply
-	proves   bool // the open one ends with a heartbeat that proves it
+	proves   bool   // the open one ends with a heartbeat that proves it
+	reads    uint64 // the open one reads the stream up to here
 
 	connected bool
 	// searching: the end of the stream has not been met since the last doubt.
 	searching bool
 	// joined: a live message has continued what is applied since then.
 	joined bool
+	// unsure: since the last doubt nothing has been read yet that reaches beyond what
+	// is applied. Until then live messages wait, whatever their numbers: the stream
+	// may have been put back to an older copy and have come this far again. What it
+	// took in since then is younger than since; read is how far it was read again.
+	unsure bool
+	since  time.Time
+	read   uint64
+	// sure: what the feed held then, by the broker's time, is applied or lies beyond
+	// the cursor.
+	sure time.Time
 	// heard is when the last live message arrived, or silence was last acted on.
 	heard time.Time
 
@@ -47,11 +61,19 @@ type Machine struct {
 	target  uint64
 	waiting buffer
 	skew    skew
-	// newest is the heartbeat of the highest sequence in this epoch.
+	// newest are the highest sequence and the latest time of live messages in this
+	// epoch.
 	newest struct {
 		sequence uint64
 		stored   time.Time
 	}
+	// load is the snapshot that is awaited, zero for none; looked says that there was
+	// one, or none, since the feed was begun. What was loaded stands for the feed up to
+	// there while the cursor is at its beginning.
+	load, loads uint64
+	looked      bool
+	loaded      uint64
+	loadedAsOf  time.Time
 	// overtaken is until when live messages behind the cursor are merely late.
 	overtaken time.Time
 
@@ -62,7 +84,8 @@ type Machine struct {
 }
 
 // New returns a machine, offline, that continues from a stored cursor; the zero
-// Cursor begins a new life. A sequence without its epoch is not trusted.
+// Cursor begins a new life. A sequence without its epoch is not trusted, nor one
+// without a proof: both begin with the first message.
 func New(config Config, cursor Cursor) *Machine {
 	if config.MaxMessages <= 0 {
 		config.MaxMessages = 10_000
@@ -73,10 +96,10 @@ func New(config Config, cursor Cursor) *Machine {
 	if config.Silence <= 0 {
 		config.Silence = 3 * time.Second
 	}
-	if cursor.Epoch == "" {
-		cursor = Cursor{}
+	if cursor.Epoch == "" || cursor.FreshAsOf.IsZero() {
+		cursor = Cursor{} // nobody can say any more of what it is the end
 	}
-	return &Machine{config: config, cursor: cursor, waiting: buffer{messages: map[uint64]Message{}}}
+	return &Machine{config: config, cursor: cursor, sure: cursor.FreshAsOf, waiting: buffer{messages: map[uint64]Message{}}}
 }
 
 // State says what may be claimed now.
@@ -106,6 +129,7 @@ func (m *Machine) Connected(now time.Time) Effects {
 	m.disconnect()
 	m.connected, m.searching = true, true
 	m.heard = now
+	m.doubt()
 	return m.next()
 }
 
@@ -118,8 +142,29 @@ func (m *Machine) Disconnected() {
 func (m *Machine) disconnect() {
 	m.connected, m.searching, m.joined = false, false, false
 	m.target, m.asked, m.attempts = 0, 0, 0
+	if m.load > 0 {
+		m.load, m.looked = 0, false // its broker is gone
+	}
 	m.waiting.clear()
 	m.overtaken = time.Time{}
+}
+
+// doubt makes the machine read again whatever may have come behind its back.
+func (m *Machine) doubt() {
+	if !m.unsure || m.read > 0 {
+		m.asked = 0 // asked for too little
+	}
+	m.unsure, m.read, m.since = true, 0, m.sure
+	if m.cursor.Sequence == 0 {
+		m.since = m.loadedAsOf
+	}
+}
+
+// begin goes back to the beginning of the feed.
+func (m *Machine) begin() {
+	m.cursor.Sequence = 0
+	m.load, m.looked, m.loaded, m.loadedAsOf = 0, false, 0, time.Time{}
+	m.doubt()
 }
 
 // Live takes in one message of the republished feed.
@@ -129,34 +174,45 @@ func (m *Machine) Live(l Message) Effects {
 		return Effects{} // Connected, which must follow, asks for it
 	}
 	m.heard = l.Arrived
+	epoch := m.cursor.Epoch
 	if beat, is := l.Event.(events.Heartbeat); is {
 		m.skew.add(l.Arrived.Sub(l.Stored))
-		if beat.Epoch != m.cursor.Epoch || m.rolledBack(l) {
-			return m.resync(beat.Epoch, l)
-		}
-		if l.Sequence > m.newest.sequence {
-			m.newest.sequence, m.newest.stored = l.Sequence, l.Stored
-		}
+		epoch = beat.Epoch
 	}
 	switch {
-	case m.cursor.Epoch == "":
+	case epoch == "":
 		// No heartbeat has named the epoch yet. The one that does lies beyond this
 		// message, and what lies before it will be fetched.
 		return Effects{}
-	case l.Sequence <= m.cursor.Sequence, m.waiting.has(l.Sequence):
+	case epoch != m.cursor.Epoch, m.rolledBack(l):
+		return m.resync(epoch, l)
+	}
+	hole := l.Sequence > max(m.cursor.Sequence, m.newest.sequence)+1
+	m.newest.sequence = max(m.newest.sequence, l.Sequence)
+	if l.Stored.After(m.newest.stored) {
+		m.newest.stored = l.Stored
+	}
+	if l.Sequence <= m.cursor.Sequence || m.waiting.has(l.Sequence) {
 		m.counters.Duplicates++
 		return m.next()
 	}
-	if m.joined && m.cursor.Sequence >= m.target && l.Sequence > m.cursor.Sequence+1 {
+	if hole && !m.unsure {
 		m.counters.Repairs++
+		m.doubt()
 	}
 	m.target = max(m.target, l.Sequence)
 	m.hold(l)
-	return m.hand(m.cursor.Sequence, nil, Message{}, false)
+	if !m.unsure {
+		return m.hand(m.cursor.Sequence, nil, Message{}, false)
+	}
+	if l.Stored.Before(m.since) {
+		m.since = l.Stored // the broker's clock was set back
+	}
+	return m.next()
 }
 
-// rolledBack reports whether a heartbeat of our epoch shows that the stream has
-// lost messages which are applied here.
+// rolledBack reports whether a message shows that the stream has lost messages
+// which are applied here.
 func (m *Machine) rolledBack(l Message) bool {
 	if l.Sequence > m.cursor.Sequence {
 		return false
@@ -169,18 +225,33 @@ func (m *Machine) rolledBack(l Message) bool {
 	return l.Arrived.After(m.overtaken)
 }
 
+// Named tells of a heartbeat that was read, not heard, and when it was stored. It proves
+// nothing. But who does not know the epoch yet need not wait for the next one to begin.
+func (m *Machine) Named(epoch events.Epoch, stored time.Time) Effects {
+	m.abandon()
+	if !m.connected || m.cursor.Epoch != "" || epoch == "" {
+		return m.next()
+	}
+	m.cursor.Epoch, m.sure = epoch, stored
+	m.begin()
+	m.open = &Apply{Cursor: m.cursor}
+	return Effects{Apply: m.open}
+}
+
 // resync follows the stream from its beginning. What is in the denylist stays and
 // goes on denying, and the freshness time stays what it was.
-func (m *Machine) resync(epoch events.Epoch, beat Message) Effects {
+func (m *Machine) resync(epoch events.Epoch, l Message) Effects {
 	if m.cursor.Epoch != "" {
 		m.counters.Resyncs++
 	}
 	m.disconnect()
 	m.connected, m.searching = true, true
-	m.cursor.Epoch, m.cursor.Sequence = epoch, 0
-	m.newest.sequence, m.newest.stored = beat.Sequence, beat.Stored
-	m.target = beat.Sequence
-	m.waiting.put(beat)
+	m.cursor.Epoch = epoch
+	m.newest.sequence, m.newest.stored = l.Sequence, l.Stored
+	m.sure = l.Stored
+	m.begin()
+	m.target = l.Sequence
+	m.waiting.put(l)
 	// Written down at once: otherwise a restart in the midst of it would go on
 	// from the old cursor, which the stream may have passed by then.
 	m.open = &Apply{Cursor: m.cursor}
@@ -205,6 +276,7 @@ func (m *Machine) Tick(now time.Time) Effects {
 	if m.connected && now.Sub(m.heard) >= m.config.Silence {
 		m.heard = now
 		m.searching, m.joined = true, false
+		m.doubt()
 		if m.target <= m.cursor.Sequence {
 			m.target = 0 // only the next live message shows where the stream is
 		}

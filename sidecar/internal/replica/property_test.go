@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // The machine against a world that loses, delays, repeats and reorders, whose
-// servers lag and fail, whose stream is made anew and rolled back, and a twin that
+// servers lag and fail, whose stream is made anew and put back to an older copy, and a twin that
 // is too simple to be wrong: a list of what the stream holds, a set of what was
 // applied. INV-2: at every moment, whatever the stream held at the freshness time
 // has been applied. And once messages flow, the machine gets there.
@@ -37,6 +38,12 @@ func TestFreshMeansApplied(t *testing.T) {
 			"expire":     w.expire,
 			"recreate":   func(*rapid.T) { w.recreate() },
 			"rollback":   w.rollback,
+			"put back":   w.putBack,
+			"named":      w.named,
+			"snapshot":   w.write,
+			"part":       w.part,
+			"loaded":     w.allLoaded,
+			"lose disk":  func(*rapid.T) { w.loseDisk() },
 			"refuse":     func(t *rapid.T) { w.refusals = rapid.IntRange(1, 3).Draw(t, "refusals") },
 		})
 		w.calm(t)
@@ -63,12 +70,19 @@ type world struct {
 	config    replica.Config
 	machine   *replica.Machine
 	connected bool
+	load      *replica.Load
+	snapshot  snapshot
 	inFlight  []entry // published live, on the way to us
 	fetches   []replica.Fetch
 	refusals  int
 
 	applied map[events.RevocationID]bool
 	cursor  replica.Cursor // as stored
+
+	// written is what the disk holds. Since it was lost, the freshness has been lostAt.
+	written map[events.RevocationID]bool
+	lost    bool
+	lostAt  time.Time
 }
 
 func newWorld(t *rapid.T) *world {
@@ -77,8 +91,10 @@ func newWorld(t *rapid.T) *world {
 		skew:     time.Duration(rapid.IntRange(-1500, 1500).Draw(t, "skew in ms")) * time.Millisecond,
 		sequence: 1000,
 		applied:  map[events.RevocationID]bool{},
+		written:  map[events.RevocationID]bool{},
 		config: replica.Config{
 			MaxMessages: rapid.IntRange(1, 6).Draw(t, "room"), MaxBytes: 500,
+			Snapshots:  rapid.Bool().Draw(t, "snapshots"),
 			VerifyLift: func(l events.Lift) bool { return len(l.Signature) > 0 },
 			VerifyKey:  func(events.Key) bool { return true },
 		},
@@ -192,8 +208,17 @@ func (w *world) answer(t *rapid.T) {
 // batch answers f from the first so many messages of the stream.
 func (w *world) batch(f replica.Fetch, visible, atMost int) {
 	b := replica.Batch{ID: f.ID}
+	from := f.From
+	if !f.Since.IsZero() {
+		young := slices.IndexFunc(w.stream[:visible], func(m entry) bool { return !m.stored.Before(f.Since) })
+		if young < 0 {
+			w.perform(w.machine.Nothing(f.ID))
+			return
+		}
+		from = min(from, w.stream[young].sequence)
+	}
 	for _, m := range w.stream[:visible] {
-		if m.sequence >= f.From && len(b.Events) < atMost {
+		if m.sequence >= from && len(b.Events) < atMost {
 			b.Last = m.sequence
 			b.Events = append(b.Events, m.event)
 		}
@@ -227,8 +252,9 @@ func (w *world) disconnect() {
 
 // restart is a kill: only what was stored is left.
 func (w *world) restart() {
-	w.connected, w.inFlight, w.fetches = false, nil, nil
+	w.connected, w.inFlight, w.fetches, w.load = false, nil, nil, nil
 	w.machine = replica.New(w.config, w.cursor)
+	w.applied, w.lost = maps.Clone(w.written), false
 }
 
 func (w *world) expire(t *rapid.T) {
@@ -246,23 +272,37 @@ func (w *world) recreate() {
 	w.sequence += 1000
 }
 
-// rollback is a server that comes back without its last messages. It is noticed
-// if a heartbeat comes, and what it means is stored, before the numbers reach the
-// cursor again; who does not even see this much has no means to know, which is why
-// restoring a stream takes a new epoch.
+// rollback is a server that comes back without its last messages, which a sidecar
+// sees at once.
 func (w *world) rollback(t *rapid.T) {
+	w.putBack(t)
+	w.connect()
+	w.beat()
+	w.deliverAll()
+}
+
+// putBack is a broker whose directory is replaced by an older copy of itself. It is
+// up again, and further than it was, before the sidecar looks or even starts.
+func (w *world) putBack(t *rapid.T) {
 	if len(w.stream) == 0 {
 		t.Skip()
 	}
-	w.disconnect()
+	if rapid.Bool().Draw(t, "sidecar is down") {
+		w.restart()
+	} else {
+		w.disconnect()
+		w.inFlight = nil
+	}
+	w.refusals = 0
 	kept := rapid.IntRange(0, len(w.stream)-1).Draw(t, "kept")
 	w.sequence = w.stream[kept].sequence - 1
 	w.stream = w.stream[:kept]
-	w.inFlight, w.refusals = nil, 0
-	w.connect()
-	w.beat()
-	w.live(w.inFlight[0])
-	w.inFlight = nil
+	for range rapid.IntRange(0, 12).Draw(t, "further") {
+		w.publish(w.revocation())
+	}
+	if rapid.Bool().Draw(t, "beats") {
+		w.beat()
+	}
 }
 
 // perform is the denylist and its disk.
@@ -277,16 +317,22 @@ func (w *world) perform(e replica.Effects) {
 			continue
 		}
 		for _, r := range e.Apply.Entries {
-			w.applied[r.ID] = true
+			w.applied[r.ID], w.written[r.ID] = true, true
 		}
 		for _, k := range e.Apply.Keys {
-			w.applied[events.RevocationID(k.ID)] = true
+			w.applied[events.RevocationID(k.ID)], w.written[events.RevocationID(k.ID)] = true, true
 		}
 		w.cursor = e.Apply.Cursor
+		if w.lost = w.lost && w.cursor.FreshAsOf.Equal(w.lostAt); w.lost {
+			w.cursor.FreshAsOf = time.Time{} // of memory alone
+		}
 		e = w.machine.Applied()
 	}
 	if e.Fetch != nil {
 		w.fetches = append(w.fetches, *e.Fetch)
+	}
+	if e.Load != nil {
+		w.load = e.Load
 	}
 }
 
@@ -309,6 +355,10 @@ func (w *world) check(t *rapid.T) {
 		}
 		if id != "" && !m.stored.After(st.FreshAsOf) && !w.applied[id] {
 			t.Fatalf("fresh as of %v, but %s, stored at %v with number %d, was not applied: %+v",
+				st.FreshAsOf, id, m.stored, m.sequence, st)
+		}
+		if id != "" && !w.lost && !m.stored.After(st.FreshAsOf) && !w.written[id] {
+			t.Fatalf("proved since the disk was lost, as of %v, but %s, stored at %v with number %d, has not come again: %+v",
 				st.FreshAsOf, id, m.stored, m.sequence, st)
 		}
 	}
@@ -342,7 +392,11 @@ func (w *world) calm(t *rapid.T) {
 
 // answerAll answers until nothing more is asked.
 func (w *world) answerAll() {
-	for len(w.fetches) > 0 {
+	for len(w.fetches) > 0 || w.load != nil {
+		if w.load != nil {
+			w.finishLoad(false)
+			continue
+		}
 		f := w.fetches[len(w.fetches)-1]
 		w.fetches = nil
 		w.batch(f, len(w.stream), 7)

@@ -22,13 +22,18 @@ var update = flag.Bool("update", false, "rewrite what the scenarios under testda
 //
 //	cursor EPOCH:SEQ fresh TIME    begin again from this cursor (before other inputs)
 //	buffer MESSAGES BYTES          begin again with this room
-//	connected | disconnected | tick
+//	connected | disconnected | tick | lost
 //	wait DURATION                  the clock moves on
 //	live SEQ EVENT [stored TIME]   a live message, stored now and of 100 bytes
 //	live SEQ EVENT [size BYTES]    unless it says otherwise
 //	batch LAST EVENT…              the answer to the latest fetch
 //	nothing | failed               or no answer
 //	stale LAST EVENT…              the answer to the fetch before it
+//	named EPOCH                    a heartbeat that was read, stored now
+//	snapshots                      begin again as one who may load snapshots
+//	part EVENT…                    some of the snapshot asked for last
+//	loaded SEQ asof TIME           or all of it
+//	not-loaded                     or nothing that is good
 //	refuse | forget                how the next Apply ends, instead of Applied
 //
 // Times are durations since the story began. Events are beat:EPOCH, revoke:ID,
@@ -89,6 +94,7 @@ type story struct {
 	config  replica.Config
 	machine *replica.Machine
 	fetches []replica.Fetch
+	load    uint64
 	ending  string // of the next Apply
 }
 
@@ -124,6 +130,26 @@ func (s *story) tell(words []string) error {
 		d, err := time.ParseDuration(rest[0])
 		s.now = s.now.Add(d)
 		return err
+	case verb == "named" && len(rest) == 1:
+		s.perform(s.machine.Named(events.Epoch(rest[0]), s.now))
+	case verb == "snapshots":
+		s.restart(replica.Config{Snapshots: true}, replica.Cursor{})
+		return nil
+	case verb == "part":
+		b, err := parseEvents(rest)
+		if err != nil {
+			return err
+		}
+		s.perform(s.machine.Part(s.load, nil, b))
+	case verb == "loaded" && len(rest) == 3 && rest[1] == "asof":
+		sequence, err := strconv.ParseUint(rest[0], 10, 64)
+		asOf, err2 := time.ParseDuration(rest[2])
+		if err := errors.Join(err, err2); err != nil {
+			return err
+		}
+		s.perform(s.machine.Loaded(s.load, sequence, began.Add(asOf)))
+	case verb == "not-loaded":
+		s.perform(s.machine.NotLoaded(s.load))
 	case verb == "refuse", verb == "forget":
 		s.ending = verb
 		return nil
@@ -131,6 +157,8 @@ func (s *story) tell(words []string) error {
 		s.perform(s.machine.Connected(s.now))
 	case verb == "disconnected":
 		s.machine.Disconnected()
+	case verb == "lost":
+		s.perform(s.machine.Restart())
 	case verb == "tick":
 		s.perform(s.machine.Tick(s.now))
 	case verb == "live" && len(rest) >= 2:
@@ -190,14 +218,19 @@ func (s *story) batch(words []string) (replica.Batch, error) {
 	if b.Last, err = strconv.ParseUint(words[0], 10, 64); err != nil {
 		return b, err
 	}
-	for _, w := range words[1:] {
+	b.Events, err = parseEvents(words[1:])
+	return b, err
+}
+
+func parseEvents(words []string) (list []events.Event, err error) {
+	for _, w := range words {
 		e, err := parseEvent(w)
 		if err != nil {
-			return b, err
+			return nil, err
 		}
-		b.Events = append(b.Events, e)
+		list = append(list, e)
 	}
-	return b, nil
+	return list, nil
 }
 
 func parseEvent(word string) (events.Event, error) {
@@ -260,9 +293,16 @@ func (s *story) perform(e replica.Effects) {
 			e = s.machine.Applied()
 		}
 	}
+	if l := e.Load; l != nil {
+		s.load = l.ID
+		fmt.Fprintf(&s.out, "  load a snapshot of %s\n", l.Epoch)
+	}
 	if f := e.Fetch; f != nil {
 		s.fetches = append(s.fetches, *f)
 		fmt.Fprintf(&s.out, "  fetch from %d", f.From)
+		if !f.Since.IsZero() {
+			fmt.Fprintf(&s.out, " since %v", f.Since.Sub(began))
+		}
 		if f.After > 0 {
 			fmt.Fprintf(&s.out, " after %v", f.After)
 		}
@@ -284,6 +324,7 @@ func (s *story) claim() {
 		count uint64
 	}{
 		{"resyncs", st.Resyncs},
+		{"snapshots", st.Snapshots},
 		{"repairs", st.Repairs},
 		{"overflows", st.Overflows},
 		{"duplicates", st.Duplicates},

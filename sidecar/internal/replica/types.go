@@ -38,9 +38,11 @@ type Batch struct {
 	ID uint64
 	// Last is the sequence of the last event, as the server gave it.
 	Last uint64
-	// Events are in the order of the stream, nil for those that could not be
-	// decoded. The machine keeps no reference to the slice.
-	Events []events.Event
+	// Entries are the revocations among the events, as far as the caller sorted them
+	// out, Events all others, nil for those that could not be decoded. Both are handed
+	// over.
+	Entries []events.Revocation
+	Events  []events.Event
 }
 
 // Effects are what the caller has to do after an input; at most one is set.
@@ -50,6 +52,8 @@ type Effects struct {
 	Apply *Apply
 	// Fetch asks for a batch. It replaces one asked for before.
 	Fetch *Fetch
+	// Load asks for a snapshot. It replaces one asked for before.
+	Load *Load
 }
 
 // Apply is what has to be taken in, in one step: by the denylist entries, lifts and
@@ -71,6 +75,10 @@ type Apply struct {
 type Fetch struct {
 	ID   uint64
 	From uint64
+	// Since, unless zero, makes it begin earlier: with the first message that the
+	// broker stored at that time or later, if that one lies before From. A server on
+	// which nothing is that young has nothing.
+	Since time.Time
 	// After is how long to wait first. Many sidecars may wait for the same
 	// reason, so the caller waits anything between half of it and all.
 	After time.Duration
@@ -123,9 +131,10 @@ type State struct {
 
 // Counters count since the machine was made.
 type Counters struct {
-	// Resyncs: times the feed was followed from its beginning again. Repairs:
-	// holes among live messages. Overflows: times the buffer was dropped.
-	Resyncs, Repairs, Overflows uint64
+	// Resyncs: times the feed was followed from its beginning again. Snapshots: times
+	// it was begun with one. Repairs: holes among live messages. Overflows: times the
+	// buffer was dropped.
+	Resyncs, Snapshots, Repairs, Overflows uint64
 	// Duplicates are live messages that had been applied, or were waiting, already.
 	Duplicates uint64
 	// FailedFetches and FailedApplies are tried again.

@@ -45,7 +45,7 @@ func (c *count) Apply(a replica.Apply) error {
 func catchUp(b *testing.B, cfg syncer.Config, size int) {
 	b.Helper()
 	c := &count{}
-	s, err := syncer.New(cfg, syncer.Deps{Denylist: c, Log: zap.NewNop(), Metrics: prometheus.NewRegistry()})
+	s, err := syncer.New(cfg, syncer.Deps{Denylist: c, Entries: func() int { return 0 }, Log: zap.NewNop(), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -69,6 +69,6 @@ func loadedBroker(b *testing.B, size int) syncer.Config {
 	s := eventstest.RunServer(b, eventstest.Lazy())
 	s.Announce(b, size, revocation)
 	return syncer.Config{
-		Realm: realm, URL: s.URL(), Options: s.Options(topology.Sidecar), ID: "sidecar-1", Instance: "run-1",
+		Realm: realm, URL: s.URL(), Options: s.Options(topology.Sidecar), ID: "sidecar-1", Instance: instance,
 	}
 }

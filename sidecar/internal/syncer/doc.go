@@ -1,6 +1,9 @@
 // Package syncer keeps the denylist of a sidecar up with the feed: it connects to
 // the broker and carries out what package replica decides.
 //
+// A snapshot, for who starts from nothing, is read in the same way from a stream of its
+// own and believed only under the realm root's signature (ADR-0018).
+//
 // It speaks core NATS only. Live messages are those that the feed stream
 // republishes; what was missed is read by batched direct get (NATS ADR-31), many
 // messages to a request, without headers. A sidecar therefore costs the broker no

@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/codec"
+	"github.com/revocast/revocast/sidecar/internal/replica"
 )
 
 const (
@@ -16,6 +20,8 @@ const (
 	// under way, so they bound what the inbox holds.
 	batchSize  = 5000
 	batchBytes = 8 << 20
+	// fewEvents is how many an answer has room for at first.
+	fewEvents = 64
 	// idle is how long an answer may pause before it counts as lost.
 	idle = 3 * time.Second
 )
@@ -55,11 +61,21 @@ type request struct {
 	reply string // last token of the reply subject
 	id    uint64 // the replica's fetch; zero while ahead
 	from  uint64
+	// expect is how many events there will be, as far as one can tell.
+	expect int
+	// finds: it only finds out where to begin, at from at the latest.
+	finds bool
 
-	payloads [][]byte
-	last     uint64
-	err      error
-	ended    bool
+	// What has come: how many events, those that are narrow revocations, and all
+	// others, nil where they could not be decoded.
+	events  int
+	entries []events.Revocation
+	others  []events.Event
+	reader  codec.Reader
+
+	last  uint64
+	err   error
+	ended bool
 
 	// When progress was last seen, and how far it was.
 	touched time.Time
@@ -71,58 +87,87 @@ func newFetcher(conn publisher, subject, inbox string) *fetcher {
 }
 
 // ask begins the fetch, in place of one asked for before.
-func (f *fetcher) ask(id, from uint64) error {
+func (f *fetcher) ask(fetch replica.Fetch) (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ahead := f.ahead
+	r := f.ahead
 	f.asked, f.ahead = nil, nil
-	if ahead == nil || ahead.from != from || ahead.err != nil {
-		var err error
-		if ahead, err = f.request(from); err != nil {
-			return err
-		}
+	switch {
+	case !fetch.Since.IsZero():
+		r, err = f.find(fetch.From, fetch.Since)
+	case r == nil || r.from != fetch.From || r.err != nil:
+		r, err = f.request(fetch.From)
 	}
-	ahead.id = id
-	f.asked = ahead
-	if ahead.ended {
+	if err != nil {
+		return err
+	}
+	r.id = fetch.ID
+	f.asked = r
+	if r.ended {
 		f.end()
 	}
 	return nil
 }
 
+// request asks for a batch.
 func (f *fetcher) request(from uint64) (*request, error) {
+	return f.send(&request{from: from, expect: fewEvents},
+		fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d,"no_hdr":true}`, from, batchSize, batchBytes))
+}
+
+// find asks for the first message that is as young as since. What ends the answer
+// says its number.
+func (f *fetcher) find(from uint64, since time.Time) (*request, error) {
+	return f.send(&request{from: from, finds: true},
+		fmt.Appendf(nil, `{"start_time":%q,"batch":1,"no_hdr":true}`, since.UTC().Format(time.RFC3339Nano)))
+}
+
+func (f *fetcher) send(r *request, body []byte) (*request, error) {
 	f.requests++
-	r := &request{reply: strconv.FormatUint(f.requests, 10), from: from, touched: time.Now()}
-	body := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d,"no_hdr":true}`, from, batchSize, batchBytes)
+	r.reply, r.touched = strconv.FormatUint(f.requests, 10), time.Now()
 	if err := f.conn.PublishRequest(f.subject, f.inbox+r.reply, body); err != nil {
-		return nil, fmt.Errorf("asking for the feed from %d: %w", from, err)
+		return nil, fmt.Errorf("asking for the feed from %d: %w", r.from, err)
 	}
 	return r, nil
 }
 
+// found asks for the batch that begins where an answer to find says.
+func (f *fetcher) found(r *request) {
+	batch, err := f.request(min(r.from, r.last))
+	if err != nil {
+		r.err = err
+		return
+	}
+	batch.id = r.id
+	f.asked = batch
+}
+
 // receive takes in one message of the inbox. NATS calls it for one at a time. It
-// decodes nothing, so that the next batch is asked for as soon as one has ended.
+// decodes while the broker still sends and the owner applies the batch before.
 func (f *fetcher) receive(m *nats.Msg) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := f.find(strings.TrimPrefix(m.Subject, f.inbox))
+	r := f.underWay(strings.TrimPrefix(m.Subject, f.inbox))
 	if r == nil || r.ended {
 		return
 	}
 	switch {
 	case len(m.Header) > 0:
 		r.finish(m.Header)
-	case len(r.payloads) == batchSize:
+	case r.events == batchSize:
 		r.ended, r.err = true, fmt.Errorf("%w from %d: more than %d events", errFetch, r.from, batchSize)
 	default:
-		r.payloads = append(r.payloads, m.Data)
+		r.take(m.Data)
+	}
+	if r.ended && r.finds && r.last > 0 && r.err == nil {
+		f.found(r)
 	}
 	if r.ended && r == f.asked {
 		f.end()
 	}
 }
 
-func (f *fetcher) find(reply string) *request {
+func (f *fetcher) underWay(reply string) *request {
 	for _, r := range []*request{f.asked, f.ahead} {
 		if r != nil && r.reply == reply {
 			return r
@@ -131,20 +176,41 @@ func (f *fetcher) find(reply string) *request {
 	return nil
 }
 
+// take decodes one event.
+func (r *request) take(payload []byte) {
+	r.events++
+	switch {
+	case r.finds:
+		return
+	case len(r.entries) == cap(r.entries):
+		// Most answers are short, or full and read ahead.
+		grown := make([]events.Revocation, len(r.entries), min(batchSize, max(r.expect, 8*cap(r.entries))))
+		copy(grown, r.entries)
+		r.reader.Grow(cap(grown) - len(grown))
+		r.entries = grown
+	}
+	n := len(r.entries)
+	if r.entries = r.entries[:n+1]; r.reader.Revocation(payload, &r.entries[n]) {
+		return
+	}
+	r.entries = r.entries[:n]
+	r.others = append(r.others, decode(payload))
+}
+
 // finish reads the status that ends an answer.
 func (r *request) finish(h nats.Header) {
 	r.ended = true
 	status, _ := only(h, headerStatus)
 	switch {
-	case status == statusNothing && len(r.payloads) == 0:
-	case status == statusEnd && len(r.payloads) > 0:
+	case status == statusNothing && r.events == 0:
+	case status == statusEnd && r.events > 0:
 		last, ok := sequenceOf(h, headerLast)
-		if !ok || last < r.from || last-r.from+1 < uint64(len(r.payloads)) {
-			r.err = fmt.Errorf("%w from %d: %d events end with number %d", errFetch, r.from, len(r.payloads), last)
+		if !ok || !r.finds && (last < r.from || last-r.from+1 < uint64(r.events)) {
+			r.err = fmt.Errorf("%w from %d: %d events end with number %d", errFetch, r.from, r.events, last)
 		}
 		r.last = last
 	default:
-		r.err = fmt.Errorf("%w from %d: status %.3q after %d events", errFetch, r.from, status, len(r.payloads))
+		r.err = fmt.Errorf("%w from %d: status %.3q after %d events", errFetch, r.from, status, r.events)
 	}
 }
 
@@ -154,18 +220,21 @@ func (f *fetcher) end() {
 	case f.done <- struct{}{}:
 	default:
 	}
-	if f.asked.err == nil && len(f.asked.payloads) >= batchSize {
+	if f.asked.err == nil && f.asked.events >= batchSize {
 		// If it cannot be sent now, ask will say why.
-		f.ahead, _ = f.request(f.asked.last + 1)
+		if f.ahead, _ = f.request(f.asked.last + 1); f.ahead != nil {
+			f.ahead.expect = batchSize
+		}
 	}
 }
 
 // answer is how a fetch ended.
 type answer struct {
-	id       uint64
-	payloads [][]byte
-	last     uint64 // zero if nothing was there
-	err      error
+	id      uint64
+	entries []events.Revocation
+	events  []events.Event
+	last    uint64 // zero if nothing was there
+	err     error
 }
 
 // take gives the answer to what was asked, once there is one. A request that has
@@ -182,12 +251,12 @@ func (f *fetcher) take(now time.Time) (answer, bool) {
 		return answer{}, false
 	case r.ended:
 	case r.paused(now):
-		r.err = fmt.Errorf("%w from %d: no answer after %d events", errFetch, r.from, len(r.payloads))
+		r.err = fmt.Errorf("%w from %d: no answer after %d events", errFetch, r.from, r.events)
 	default:
 		return answer{}, false
 	}
 	f.asked = nil
-	return answer{r.id, r.payloads, r.last, r.err}, true
+	return answer{r.id, r.entries, r.others, r.last, r.err}, true
 }
 
 // paused reports whether nothing has come for too long.
@@ -195,8 +264,8 @@ func (r *request) paused(now time.Time) bool {
 	if r == nil {
 		return false
 	}
-	if len(r.payloads) > r.seen {
-		r.touched, r.seen = now, len(r.payloads)
+	if r.events > r.seen {
+		r.touched, r.seen = now, r.events
 	}
 	return now.Sub(r.touched) >= idle
 }

@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/revocast/revocast/sidecar/internal/replica"
 )
 
 // wire takes down the requests that a fetcher sends.
 type wire struct {
 	replies []string
-	from    []uint64
+	from    []uint64 // zero where it asked for a time
+	since   time.Time
 	err     error
 }
 
@@ -24,13 +27,18 @@ func (w *wire) PublishRequest(subject, reply string, data []byte) error {
 		return w.err
 	}
 	var body struct {
-		Seq      uint64 `json:"seq"`
-		Batch    int    `json:"batch"`
-		MaxBytes int    `json:"max_bytes"`
-		NoHdr    bool   `json:"no_hdr"`
+		Seq      uint64    `json:"seq"`
+		Batch    int       `json:"batch"`
+		MaxBytes int       `json:"max_bytes"`
+		NoHdr    bool      `json:"no_hdr"`
+		Start    time.Time `json:"start_time"`
 	}
 	if err := json.Unmarshal(data, &body); err != nil {
 		return err
+	}
+	if w.since = body.Start; !w.since.IsZero() && subject == "get" && body.Batch == 1 && body.NoHdr {
+		w.replies, w.from = append(w.replies, reply), append(w.from, body.Seq)
+		return nil
 	}
 	if subject != "get" || body.Batch != batchSize || body.MaxBytes != batchBytes || !body.NoHdr {
 		return errors.New("not the request expected: " + string(data))
@@ -88,7 +96,7 @@ func TestHowAFetchEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := &wire{}
 			f := newFetcher(w, "get", "inbox")
-			if err := f.ask(7, 10); err != nil {
+			if err := f.ask(replica.Fetch{ID: 7, From: 10}); err != nil {
 				t.Fatal(err)
 			}
 			now := time.Now()
@@ -112,8 +120,8 @@ func TestHowAFetchEnds(t *testing.T) {
 				}
 				return
 			}
-			if a.err != nil || a.last != c.last || len(a.payloads) != c.events {
-				t.Errorf("%d events to %d, %v; want %d to %d", len(a.payloads), a.last, a.err, c.events, c.last)
+			if a.err != nil || a.last != c.last || len(a.events) != c.events {
+				t.Errorf("%d events to %d, %v; want %d to %d", len(a.events), a.last, a.err, c.events, c.last)
 			}
 			if _, ok := f.take(now); ok {
 				t.Error("answered twice")
@@ -126,7 +134,7 @@ func TestHowAFetchEnds(t *testing.T) {
 func TestProgressIsNoPause(t *testing.T) {
 	w := &wire{}
 	f := newFetcher(w, "get", "inbox")
-	if err := f.ask(1, 10); err != nil {
+	if err := f.ask(replica.Fetch{ID: 1, From: 10}); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
@@ -144,7 +152,7 @@ func TestReadsAhead(t *testing.T) {
 	f := newFetcher(w, "get", "inbox")
 	ask := func(id, from uint64) {
 		t.Helper()
-		if err := f.ask(id, from); err != nil {
+		if err := f.ask(replica.Fetch{ID: id, From: from}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -209,10 +217,57 @@ func TestReadsAhead(t *testing.T) {
 	}
 }
 
+// A fetch since some time finds out first where that is.
+func TestFetchesSince(t *testing.T) {
+	since := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	for name, c := range map[string]struct {
+		found, begins uint64
+	}{
+		"what is young has old numbers": {7, 7},
+		"there is a gap before it":      {12, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &wire{}
+			f := newFetcher(w, "get", "inbox")
+			if err := f.ask(replica.Fetch{ID: 3, From: 10, Since: since}); err != nil {
+				t.Fatal(err)
+			}
+			if !w.since.Equal(since) {
+				t.Fatalf("asked since %v", w.since)
+			}
+			w.send(f, 0, 1, endsAt(c.found))
+			if _, ok := f.take(time.Now()); ok {
+				t.Fatal("answered by where it begins")
+			}
+			w.send(f, 1, 3, endsAt(20))
+			a, ok := f.take(time.Now())
+			if !ok || a.err != nil || a.id != 3 || a.last != 20 || len(a.events) != 3 {
+				t.Fatalf("answer %+v %v", a, ok)
+			}
+			if want := []uint64{0, c.begins}; !slices.Equal(w.from, want) {
+				t.Fatalf("asked from %d, want %d", w.from, want)
+			}
+		})
+	}
+	for name, end := range map[string]nats.Header{"nothing is young": status("404"), "it failed": status("503")} {
+		t.Run(name, func(t *testing.T) {
+			w := &wire{}
+			f := newFetcher(w, "get", "inbox")
+			if err := f.ask(replica.Fetch{ID: 3, From: 10, Since: since}); err != nil {
+				t.Fatal(err)
+			}
+			w.send(f, 0, 0, end)
+			if a, ok := f.take(time.Now()); !ok || a.last != 0 || (a.err != nil) != (name == "it failed") {
+				t.Fatalf("answer %+v %v", a, ok)
+			}
+		})
+	}
+}
+
 func TestCannotAsk(t *testing.T) {
 	w := &wire{err: nats.ErrReconnectBufExceeded}
 	f := newFetcher(w, "get", "inbox")
-	if err := f.ask(1, 10); !errors.Is(err, nats.ErrReconnectBufExceeded) {
+	if err := f.ask(replica.Fetch{ID: 1, From: 10}); !errors.Is(err, nats.ErrReconnectBufExceeded) {
 		t.Fatalf("error %v", err)
 	}
 	if _, ok := f.take(time.Now().Add(time.Hour)); ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,19 +25,22 @@ import (
 const (
 	realm    = eventstest.Realm
 	patience = 30 * time.Second
+	instance = "01935f6a-0c00-4000-8000-00000000abcd"
 )
 
 // list is a denylist that remembers what it was given.
 type list struct {
 	mu      sync.Mutex
 	entries map[events.RevocationID]bool
+	held    atomic.Int64 // how many they are
 	lifts   map[events.RevocationID]bool
 	cursor  replica.Cursor
 	failure error
+	lost    chan struct{}
 }
 
 func newList() *list {
-	return &list{entries: map[events.RevocationID]bool{}, lifts: map[events.RevocationID]bool{}}
+	return &list{entries: map[events.RevocationID]bool{}, lifts: map[events.RevocationID]bool{}, lost: make(chan struct{}, 1)}
 }
 
 func (l *list) Apply(a replica.Apply) error {
@@ -48,6 +52,7 @@ func (l *list) Apply(a replica.Apply) error {
 	for _, r := range a.Entries {
 		l.entries[r.ID] = true
 	}
+	l.held.Store(int64(len(l.entries)))
 	for _, lift := range a.Lifts {
 		l.lifts[lift.RevocationID] = true
 	}
@@ -78,6 +83,8 @@ func (l *list) lifted(id events.RevocationID) bool {
 	return l.lifts[id]
 }
 
+func (l *list) size() int { return int(l.held.Load()) }
+
 func (l *list) stored() replica.Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,9 +94,9 @@ func (l *list) stored() replica.Cursor {
 // follow runs a syncer on the list until the test ends, or stop is called.
 func follow(t *testing.T, cfg syncer.Config, l *list) (s *syncer.Syncer, stop func()) {
 	t.Helper()
-	cfg.Realm, cfg.ID, cfg.Instance = realm, "sidecar-1", "run-1"
+	cfg.Realm, cfg.ID, cfg.Instance, cfg.Version = realm, "sidecar-1", instance, "test"
 	s, err := syncer.New(cfg, syncer.Deps{
-		Denylist: l, Cursor: l.stored(), Log: zaptest.NewLogger(t), Metrics: prometheus.NewRegistry(),
+		Denylist: l, Cursor: l.stored(), Entries: l.size, Restart: l.lost, Log: zaptest.NewLogger(t), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -51,6 +51,8 @@ func newCollector(s *Syncer) *collector {
 
 	counter("resyncs_total", "Times the feed was followed from its beginning again: a new epoch, or a rollback.",
 		func(st replica.State) uint64 { return st.Resyncs })
+	counter("snapshots_total", "Times the feed was begun with a snapshot.",
+		func(st replica.State) uint64 { return st.Snapshots })
 	counter("repairs_total", "Holes among live messages.",
 		func(st replica.State) uint64 { return st.Repairs })
 	counter("overflows_total", "Times more live messages waited than there is room for, and were read again.",

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
-	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/topology"
+	"github.com/revocast/revocast/sidecar/internal/clock"
 	"github.com/revocast/revocast/sidecar/internal/replica"
 )
 
@@ -49,17 +49,29 @@ type run struct {
 	due     *time.Timer
 	pending replica.Fetch
 
-	// What the log and the report said last, and what they will say next.
-	reported replica.State
-	rejects  uint64
-	refusal  error
+	// What the log said last, and what it will say next.
+	told    replica.State
+	rejects uint64
+	refusal error
+
+	// names is where the answers to askName come.
+	names string
+	// loads is what the loader is to load next.
+	loads chan replica.Load
+
+	reports *reporter
 }
 
 // options are those that the syncer relies on.
 func (r *run) options() []nats.Option {
 	connected := func(*nats.Conn) {
 		r.log.Info("connected to the broker")
-		r.hand(func(m *replica.Machine) replica.Effects { return m.Connected(time.Now()) })
+		r.hand(func(m *replica.Machine) replica.Effects {
+			if m.State().Epoch == "" {
+				r.askName()
+			}
+			return m.Connected(clock.Now())
+		})
 	}
 	return []nats.Option{
 		nats.Name("revocast-sidecar " + r.cfg.ID),
@@ -119,17 +131,26 @@ func (r *run) subscribe(conn *nats.Conn) error {
 	if err := feed.SetPendingLimits(liveMessages, liveBytes); err != nil {
 		return fmt.Errorf("setting the limits of %s: %w", r.cfg.Realm.Live(), err)
 	}
+	if err := r.subscribeNames(conn); err != nil {
+		return err
+	}
+	if _, err := conn.Subscribe(r.cfg.Realm.FleetAsk(), r.asked); err != nil {
+		return fmt.Errorf("subscribing to %s: %w", r.cfg.Realm.FleetAsk(), err)
+	}
 	return nil
 }
 
 // live takes in one message of the live feed. NATS calls it for one at a time.
 func (r *run) live(m *nats.Msg) {
-	message, ok := readLive(m, r.cfg.Realm.FeedStream(), time.Now())
+	message, ok := readLive(m, r.cfg.Realm.FeedStream(), clock.Now())
 	if !ok {
 		r.rejected.Add(1)
 		return
 	}
-	r.hand(func(m *replica.Machine) replica.Effects { return m.Live(message) })
+	r.hand(func(m *replica.Machine) replica.Effects {
+		r.arrived(message)
+		return m.Live(message)
+	})
 }
 
 // hand gives an input to the owner, unless there is none any more.
@@ -147,6 +168,7 @@ func (r *run) loop() error {
 	r.due = time.NewTimer(tick)
 	r.due.Stop()
 	defer r.due.Stop()
+	defer r.reports.timer.Stop()
 	for {
 		select {
 		case <-r.stop:
@@ -155,14 +177,18 @@ func (r *run) loop() error {
 			return errors.Join(errClosed, r.conn.LastError())
 		case in := <-r.inputs:
 			r.perform(in(r.machine))
+		case <-r.restart:
+			r.startOver()
 		case <-r.fetcher.done:
 			r.collect()
 		case <-r.due.C:
 			r.perform(r.begin(r.pending))
-		case now := <-ticker.C:
+		case <-ticker.C:
 			r.collect()
-			r.perform(r.machine.Tick(now))
+			r.perform(r.machine.Tick(clock.Now()))
 			r.tell()
+		case <-r.reports.timer.C:
+			r.report()
 		}
 	}
 }
@@ -179,11 +205,8 @@ func (r *run) collect() {
 	case a.last == 0:
 		r.perform(r.machine.Nothing(a.id))
 	default:
-		b := replica.Batch{ID: a.id, Last: a.last, Events: make([]events.Event, len(a.payloads))}
-		for i, payload := range a.payloads {
-			b.Events[i] = decode(payload)
-		}
-		r.perform(r.machine.Fetched(b, now))
+		b := replica.Batch{ID: a.id, Last: a.last, Entries: a.entries, Events: a.events}
+		r.perform(r.machine.Fetched(b, clock.Now()))
 	}
 }
 
@@ -193,6 +216,10 @@ func (r *run) perform(e replica.Effects) {
 		switch {
 		case e.Apply != nil:
 			e = r.apply(*e.Apply)
+		case e.Load != nil:
+			r.due.Stop()
+			r.wantSnapshot(*e.Load)
+			e = replica.Effects{}
 		case e.Fetch.After > 0:
 			r.pending = *e.Fetch
 			r.due.Reset(spread(e.Fetch.After))
@@ -203,6 +230,7 @@ func (r *run) perform(e replica.Effects) {
 		}
 	}
 	r.publish()
+	r.enforced()
 }
 
 func (r *run) apply(a replica.Apply) replica.Effects {
@@ -215,7 +243,7 @@ func (r *run) apply(a replica.Apply) replica.Effects {
 
 // begin starts a fetch; its answer comes through the fetcher.
 func (r *run) begin(f replica.Fetch) replica.Effects {
-	if err := r.fetcher.ask(f.ID, f.From); err != nil {
+	if err := r.fetcher.ask(f); err != nil {
 		r.log.Debug("fetching from the feed", zap.Error(err))
 		return r.machine.Failed(f.ID)
 	}

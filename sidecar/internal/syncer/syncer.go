@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,8 +32,14 @@ type Config struct {
 	Root ed25519.PublicKey
 	// ID names this sidecar in reports: letters, digits, '-' and '_', at most 128.
 	ID string
-	// Instance tells one run of this sidecar from the next. Random, required.
+	// Instance tells one run of this sidecar from the next: a random UUID, required.
 	Instance string
+	// Replaces is the instance that had the same store before; empty for none.
+	Replaces string
+	// Version is the program's.
+	Version string
+	// StaleAfter is the age from which reports call the view stale; zero for never.
+	StaleAfter time.Duration
 }
 
 // Validate lists every fault.
@@ -49,8 +57,10 @@ func (c Config) Validate() error {
 	if _, place, err := subject.Parse(c.Realm.Report(c.ID)); err != nil || place != (subject.Report{Sidecar: c.ID}) {
 		faults = append(faults, fmt.Errorf("sidecar id %q: want 1 to 128 letters, digits, '-' and '_'", c.ID))
 	}
-	if c.Instance == "" {
-		faults = append(faults, errors.New("the instance is missing"))
+	if _, err := codec.EncodeReport(events.Report{
+		Sidecar: "any", Instance: c.Instance, Replaces: c.Replaces, Version: c.Version,
+	}); err != nil {
+		faults = append(faults, fmt.Errorf("what reports say of instance and version: %w", err))
 	}
 	return errors.Join(faults...)
 }
@@ -67,7 +77,12 @@ type Denylist interface {
 type Deps struct {
 	Denylist Denylist
 	// Cursor is what the denylist's store last kept.
-	Cursor  replica.Cursor
+	Cursor replica.Cursor
+	// Entries is how many revocations the denylist holds.
+	Entries func() int
+	// Restart has a value when the feed is to be followed from its beginning, since
+	// the denylist's store has lost what it held. Optional.
+	Restart <-chan struct{}
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
 }
@@ -76,7 +91,10 @@ type Deps struct {
 type Syncer struct {
 	cfg      Config
 	denylist Denylist
+	entries  func() int
+	restart  <-chan struct{}
 	log      *zap.Logger
+	reported reportMetrics
 
 	machine *replica.Machine // Run's alone
 	state   atomic.Pointer[replica.State]
@@ -90,8 +108,9 @@ func New(cfg Config, deps Deps) (*Syncer, error) {
 		return nil, err
 	}
 	s := &Syncer{
-		cfg: cfg, denylist: deps.Denylist, log: deps.Log,
+		cfg: cfg, denylist: deps.Denylist, entries: deps.Entries, restart: deps.Restart, log: deps.Log,
 		machine: replica.New(replica.Config{
+			Snapshots:        len(cfg.Root) > 0, // nobody else's word is good enough
 			VerifyLift:       func(l events.Lift) bool { return codec.VerifyLift(cfg.Root, cfg.Realm, l) },
 			VerifyKey:        func(k events.Key) bool { return codec.VerifyKey(cfg.Root, cfg.Realm, k) },
 			VerifyRetirement: func(k events.Key) bool { return codec.VerifyRetirement(cfg.Root, cfg.Realm, k) },
@@ -100,6 +119,10 @@ func New(cfg Config, deps Deps) (*Syncer, error) {
 	s.publish()
 	if err := deps.Metrics.Register(newCollector(s)); err != nil {
 		return nil, fmt.Errorf("registering the feed's metrics: %w", err)
+	}
+	var err error
+	if s.reported, err = newReportMetrics(deps.Metrics); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -120,9 +143,12 @@ func (s *Syncer) publish() {
 // Run follows the feed until ctx is done, and then returns nil. A broker that is
 // away or refuses is tried for ever. It is called once.
 func (s *Syncer) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	r := &run{
-		Syncer: s, stop: ctx.Done(),
-		inputs: make(chan input, queue), closed: make(chan struct{}), reported: s.State(),
+		Syncer: s, stop: ctx.Done(), loads: make(chan replica.Load, 1),
+		inputs: make(chan input, queue), closed: make(chan struct{}), told: s.State(),
+		reports: newReporter(s.reported, s.State().Cursor, time.Now()),
 	}
 	options := append(slices.Clone(s.cfg.Options), r.options()...)
 	conn, err := nats.Connect(s.cfg.URL, options...)
@@ -133,5 +159,14 @@ func (s *Syncer) Run(ctx context.Context) error {
 	if err := r.subscribe(conn); err != nil {
 		return err
 	}
-	return r.loop()
+	var loading sync.WaitGroup
+	loading.Go(func() { r.loader(ctx) })
+	err = r.loop()
+	stop()
+	loading.Wait()
+	if err != nil {
+		return err
+	}
+	r.signOff(context.WithoutCancel(ctx))
+	return nil
 }

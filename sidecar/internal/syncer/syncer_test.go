@@ -2,7 +2,6 @@ package syncer_test
 
 import (
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"maps"
 	"os"
@@ -48,36 +47,6 @@ func TestFollowsFromTheBeginning(t *testing.T) {
 	}
 	if st.Skew < -time.Second || st.Skew > patience {
 		t.Errorf("skew against the same clock: %v", st.Skew)
-	}
-}
-
-func TestReportsWhatItEnforces(t *testing.T) {
-	t.Parallel()
-	server := eventstest.RunServer(t)
-	reports, err := server.Connect(t, topology.Issuer).SubscribeSync(realm.Reports())
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newList()
-	s, _ := followServer(t, server, l)
-	fresh(t, s, time.Time{})
-	for {
-		m, err := reports.NextMsg(patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var r syncer.Report
-		if err := json.Unmarshal(m.Data, &r); err != nil {
-			t.Fatal(err)
-		}
-		st := s.State()
-		if m.Subject != realm.Report("sidecar-1") || r.ID != "sidecar-1" || r.Instance != "run-1" ||
-			r.Epoch != st.Epoch || r.Sequence > st.Sequence || r.FreshAsOf.After(st.FreshAsOf) {
-			t.Fatalf("report %s %+v, state %+v", m.Subject, r, st)
-		}
-		if !r.FreshAsOf.IsZero() {
-			return
-		}
 	}
 }
 
@@ -321,7 +290,7 @@ func TestRefusedApply(t *testing.T) {
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	deps := syncer.Deps{Denylist: newList(), Log: zap.NewNop(), Metrics: prometheus.NewRegistry()}
-	good := syncer.Config{Realm: realm, URL: "nats://127.0.0.1:1", ID: "a", Instance: "b"}
+	good := syncer.Config{Realm: realm, URL: "nats://127.0.0.1:1", ID: "a", Instance: instance}
 	if _, err := syncer.New(good, deps); err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +312,7 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	cursor := replica.Cursor{Epoch: "A", Sequence: 41, FreshAsOf: time.Unix(1000, 500_000_000)}
-	_, err := syncer.New(syncer.Config{Realm: realm, URL: "nats://127.0.0.1:1", ID: "a", Instance: "b"}, syncer.Deps{
+	_, err := syncer.New(syncer.Config{Realm: realm, URL: "nats://127.0.0.1:1", ID: "a", Instance: instance}, syncer.Deps{
 		Denylist: newList(), Cursor: cursor, Log: zap.NewNop(), Metrics: registry,
 	})
 	if err != nil {
@@ -361,9 +330,10 @@ func TestMetrics(t *testing.T) {
 	want := map[string]float64{
 		"connected": 0, "following": 0, "caught_up": 0, "applied_sequence": 41, "lag": 0,
 		"fresh_as_of_timestamp_seconds": 1000.5, "clock_skew_seconds": 0,
-		"resyncs_total": 0, "repairs_total": 0, "overflows_total": 0, "duplicates_total": 0,
+		"resyncs_total": 0, "snapshots_total": 0, "repairs_total": 0, "overflows_total": 0, "duplicates_total": 0,
 		"failed_fetches_total": 0, "failed_applies_total": 0, "malformed_total": 0, "unknown_total": 0,
 		"unsigned_total": 0, "ignored_total": 0, "rejected_total": 0,
+		"revocast_sidecar_propagation_seconds": 0,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("metrics %v, want %v", got, want)

@@ -51,7 +51,7 @@ func BenchmarkUncached(b *testing.B) {
 
 // BenchmarkUncachedPaired holds both against each other by turns, so that what
 // else the machine does slows both alike. It reports the medians and their
-// ratio, which is to be at most 1.2.
+// ratio, which is to be at most 1.1.
 func BenchmarkUncachedPaired(b *testing.B) {
 	i := tokentest.NewIssuer(b, "")
 	for _, s := range []tokentest.Signer{i.ES256, i.RS256, i.EdDSA} {

@@ -12,7 +12,7 @@ import (
 // Claims are what a verified token says. Times are whole seconds in UTC, zero
 // where the token has none. Texts hold no control characters and neither begin
 // nor end with a space, so that they can stand in a header as they are. Claims
-// are shared with the cache: read-only, slices included.
+// are shared with the cache.
 type Claims struct {
 	Issuer   events.Issuer
 	Subject  events.Subject
@@ -20,16 +20,16 @@ type Claims struct {
 	Session  events.SessionID
 	ID       events.TokenID
 	Key      events.KeyID
-	Audience []string
+	Audience Texts
 	// Scope is names separated by spaces.
 	Scope     string
-	Roles     []string
+	Roles     Texts
 	Expires   time.Time
 	NotBefore time.Time
 	IssuedAt  time.Time
 	AuthTime  time.Time
 	ACR       string
-	AMR       []string
+	AMR       Texts
 	// SessionAt and MintedAt are `ssq` and `tsq`: zero where the token has none
 	// or its issuer's journal is not ours.
 	SessionAt events.Position
@@ -71,18 +71,18 @@ func (r *reader) require(names ...string) {
 	}
 }
 
-// texts reads a string or an array of strings, nil if the claim is missing.
-func (r *reader) texts(name string) []string {
+// texts reads a string or an array of strings, none if the claim is missing.
+func (r *reader) texts(name string) Texts {
 	v, ok := r.payload.Get(name)
 	if !ok {
-		return nil
+		return Texts{}
 	}
 	list, ok := v.Texts()
 	if !ok || slices.ContainsFunc(list, func(s string) bool { return !clean(s) }) {
 		r.fault(name, "is not a list of plain texts")
-		return nil
+		return Texts{}
 	}
-	return list
+	return Texts{list}
 }
 
 // time reads a NumericDate, the zero time if the claim is missing. A fraction is

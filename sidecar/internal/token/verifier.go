@@ -257,7 +257,7 @@ func (t Trust) admit(p parsed, c Claims) error {
 	case p.payload.Has("events"):
 		// Logout tokens and security events need not say so in typ.
 		return fmt.Errorf("%w: it tells events", ErrUntrusted)
-	case len(t.Audiences) > 0 && !slices.ContainsFunc(t.Audiences, func(a string) bool { return slices.Contains(c.Audience, a) }):
+	case len(t.Audiences) > 0 && !slices.ContainsFunc(t.Audiences, c.Audience.Has):
 		return fmt.Errorf("%w: not for this audience", ErrUntrusted)
 	case t.MaxLifetime > 0 && c.Expires.Sub(c.IssuedAt) > t.MaxLifetime:
 		return fmt.Errorf("%w: lives longer than the rule allows", ErrUntrusted)

@@ -37,8 +37,8 @@ func TestClaims(t *testing.T) {
 	}
 	want := token.Claims{
 		Issuer: i.ID(), Subject: "Äl\U0001F600ice", Client: "demo", Session: "sid-1", ID: "jti-1", Key: "ES256",
-		Audience: []string{"other", tokentest.Audience}, Scope: "read write", Roles: []string{"admin", "user"},
-		Expires: now.Add(5 * time.Minute), NotBefore: now, IssuedAt: now, AuthTime: now.Add(-time.Minute), ACR: "1", AMR: []string{"pwd"},
+		Audience: token.NewTexts("other", tokentest.Audience), Scope: "read write", Roles: token.NewTexts("admin", "user"),
+		Expires: now.Add(5 * time.Minute), NotBefore: now, IssuedAt: now, AuthTime: now.Add(-time.Minute), ACR: "1", AMR: token.NewTexts("pwd"),
 		SessionAt: events.Position{Sequence: 41}, MintedAt: events.Position{Sequence: 42},
 	}
 	if !reflect.DeepEqual(got.Claims, want) {

@@ -25,6 +25,7 @@ type View struct {
 	mu    sync.Mutex
 	asOf  time.Time
 	ready bool
+	skew  time.Duration
 }
 
 // Set says how fresh from now on.
@@ -34,11 +35,18 @@ func (v *View) Set(asOf time.Time, ready bool) {
 	v.asOf, v.ready = asOf, ready
 }
 
-// Freshness implements [verify.Freshness].
-func (v *View) Freshness() (time.Time, bool) {
+// SetSkew says how much the local clock is held to be ahead from now on.
+func (v *View) SetSkew(skew time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.asOf, v.ready
+	v.skew = skew
+}
+
+// Freshness implements [verify.Freshness].
+func (v *View) Freshness() (time.Time, bool, time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.asOf, v.ready, v.skew
 }
 
 // Rig is the verifier and what a test turns to make it answer otherwise.
@@ -53,9 +61,16 @@ type Rig struct {
 // New makes a rig under policy whose view is ready and fresh as of now.
 func New(t testing.TB, policy gate.Policy) *Rig {
 	t.Helper()
+	return NewOn(t, policy, memstore.New())
+}
+
+// NewOn is [New] over a store of the test's. Its denylist is not written to it
+// unless the test runs it.
+func NewOn(t testing.TB, policy gate.Policy, store denylist.Store) *Rig {
+	t.Helper()
 	r := &Rig{Issuer: tokentest.NewIssuer(t, ""), View: &View{asOf: time.Now(), ready: true}, Metrics: prometheus.NewRegistry()}
 	var err error
-	if r.Denylist, err = denylist.New(denylist.Config{}, memstore.New()); err != nil {
+	if r.Denylist, err = denylist.New(denylist.Config{}, store); err != nil {
 		t.Fatal(err)
 	}
 	cache, err := token.NewMetrics(r.Metrics)

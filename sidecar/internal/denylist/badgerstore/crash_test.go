@@ -175,7 +175,8 @@ func lose(t *testing.T, name string, keep int) {
 	}
 }
 
-// Whatever happens to a file, a store is whole when it opens, or empty and says so.
+// Whatever happens to a file, what a store gives is whole, or it says that it is not
+// and can be begun anew.
 func TestDamage(t *testing.T) {
 	const entries = 9000
 	dir := t.TempDir()
@@ -210,9 +211,20 @@ func TestDamage(t *testing.T) {
 					t.Fatal(err)
 				}
 				s := open(t, copied)
+				foundLater := false
+				if _, err := wantWholeOrLost(t, s, entries); err != nil {
+					found++
+					foundLater = true
+					wantLost(t, s, err)
+					denylisttest.Apply(t, s, denylist.Batch{Anew: true})
+				}
 				got := denylisttest.Read(t, s)
 				n := got.Cursor.Sequence
 				switch {
+				case foundLater:
+					if n != 0 || len(got.Entries) != 0 {
+						t.Errorf("begun anew, but the cursor is %d", n)
+					}
 				case s.Damage() != nil:
 					found++
 					if n != 0 || len(got.Entries) != 0 {
@@ -230,6 +242,45 @@ func TestDamage(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("no damage was found")
+	}
+}
+
+// wantWholeOrLost asks a store for all of its entries, one by one and together, and
+// fails the test if any is missing without an error.
+func wantWholeOrLost(t *testing.T, s denylist.Store, entries int) (cursor uint64, lost error) {
+	t.Helper()
+	if s.(*badgerstore.Store).Damage() != nil {
+		return 0, nil // it is empty
+	}
+	count := 0
+	for b, err := range s.Load() {
+		lost = errors.Join(lost, err)
+		count += len(b.Entries)
+		cursor = max(cursor, b.Cursor.Sequence)
+	}
+	if lost == nil && count < int(cursor) {
+		t.Errorf("cursor %d, but %d entries are loaded", cursor, count)
+	}
+	for i := 0; i < entries; i += 101 {
+		n, err := find(s, i)
+		if lost != nil && err == nil && n == 0 || lost == nil && (err != nil || i < int(cursor) && n == 0) {
+			t.Fatalf("entry %d: found %d, %v; %v", i, n, err, lost)
+		}
+	}
+	return cursor, lost
+}
+
+// wantLost fails the test if a store that lost what it held does not say so.
+func wantLost(t *testing.T, s denylist.Store, err error) {
+	t.Helper()
+	if !errors.Is(err, denylist.ErrLost) {
+		t.Errorf("damaged: %v", err)
+	}
+	if err := apply(s, 0); !errors.Is(err, denylist.ErrLost) {
+		t.Errorf("a store that is lost takes a write: %v", err)
+	}
+	if n, err := find(s, 0); !errors.Is(err, denylist.ErrLost) {
+		t.Errorf("a store that is lost found %d, %v", n, err)
 	}
 }
 
@@ -287,7 +338,10 @@ func flip(name string, at int64) error {
 	return f.Close()
 }
 
-const writerDir = "REVOCAST_TEST_WRITER_DIR"
+const (
+	writerDir  = "REVOCAST_TEST_WRITER_DIR"
+	writerBulk = "REVOCAST_TEST_WRITER_BULK"
+)
 
 // TestWriterProcess is no test but the process that TestKill kills.
 func TestWriterProcess(t *testing.T) {
@@ -296,7 +350,15 @@ func TestWriterProcess(t *testing.T) {
 		t.Skip("not a process to be killed")
 	}
 	s := open(t, dir)
-	for n := int(wantWhole(t, s)); ; n += 100 {
+	n := int(wantWhole(t, s))
+	for bulk := os.Getenv(writerBulk) != ""; bulk; n += 16_400 { // in tables, which are merged
+		fillAtOnce(t, s, n, 16_400)
+		fmt.Println(n + 16_400)
+		if err := s.Expire(t.Context(), denylisttest.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for ; ; n += 100 {
 		fill(t, s, n, 100)
 		fmt.Println(n + 100)
 	}
@@ -306,31 +368,45 @@ func TestWriterProcess(t *testing.T) {
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	for range 4 {
-		writer := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWriterProcess$")
-		writer.Env = append(os.Environ(), writerDir+"="+dir)
-		out, err := writer.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
+		killWriter(t, dir, 100)
+	}
+}
+
+// The same while tables are made and merged.
+func TestKillWhileMerging(t *testing.T) {
+	dir := t.TempDir()
+	for range 3 {
+		killWriter(t, dir, 8, writerBulk+"=yes")
+	}
+}
+
+// killWriter kills a process that writes to dir after anything up to so many batches.
+func killWriter(t *testing.T, dir string, batches int, env ...string) {
+	t.Helper()
+	writer := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWriterProcess$")
+	writer.Env = append(append(os.Environ(), writerDir+"="+dir), env...)
+	out, err := writer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines, last, wanted := bufio.NewScanner(out), 0, rand.IntN(batches)
+	for seen := 0; seen <= wanted && lines.Scan(); {
+		if _, err := fmt.Sscan(lines.Text(), &last); err == nil {
+			seen++
 		}
-		if err := writer.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines, last, wanted := bufio.NewScanner(out), 0, rand.IntN(100)
-		for seen := 0; seen <= wanted && lines.Scan(); {
-			if _, err := fmt.Sscan(lines.Text(), &last); err == nil {
-				seen++
-			}
-		}
-		if err := writer.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = writer.Wait() // it was killed
-		s := open(t, dir)
-		if n := int(wantWhole(t, s)); n < last || last == 0 || s.Damage() != nil {
-			t.Errorf("cursor %d, but %d had been applied; %v", n, last, s.Damage())
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+	}
+	if err := writer.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = writer.Wait() // it was killed
+	s := open(t, dir)
+	if n := int(wantWhole(t, s)); n < last || last == 0 || s.Damage() != nil {
+		t.Errorf("cursor %d, but %d had been applied; %v", n, last, s.Damage())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -18,7 +19,7 @@ func (s *Store) Sync() error {
 }
 
 // Break closes Badger beneath the store, which fails its next write.
-func (s *Store) Break() error { return s.db.Close() }
+func (s *Store) Break() error { return s.gen.db.Close() }
 
 // FillDisk makes the store believe that less than it needs is free.
 func (s *Store) FillDisk(full bool) {
@@ -30,7 +31,7 @@ func (s *Store) FillDisk(full bool) {
 
 // Put writes a record that Apply would not write.
 func (s *Store) Put(key, value []byte) error {
-	w := newWriter(s.db)
+	w := newWriter(s.gen.db)
 	defer w.discard()
 	if err := w.set(key, value); err != nil {
 		return err
@@ -40,7 +41,7 @@ func (s *Store) Put(key, value []byte) error {
 
 // Logs are the files of recent writes, the newest last.
 func Logs(dir string) []string {
-	names, err := filepath.Glob(filepath.Join(dir, "badger", "*.mem"))
+	names, err := filepath.Glob(filepath.Join(Current(dir), "*.mem"))
 	if err != nil {
 		panic(err)
 	}
@@ -50,15 +51,24 @@ func Logs(dir string) []string {
 // LogSize is how large a log is from its beginning.
 const LogSize = 2 * memTableBytes
 
+// Current is the directory of the latest generation.
+func Current(dir string) string {
+	numbers, err := generations(dir)
+	if err != nil || len(numbers) == 0 {
+		panic(fmt.Sprint("no generation in ", dir, err))
+	}
+	return generationDir(dir, numbers[len(numbers)-1])
+}
+
 // Files are all files that Badger keeps.
 func Files(dir string) []string {
-	entries, err := os.ReadDir(filepath.Join(dir, "badger"))
+	entries, err := os.ReadDir(Current(dir))
 	if err != nil {
 		panic(err)
 	}
 	var names []string
 	for _, e := range entries {
-		names = append(names, filepath.Join(dir, "badger", e.Name()))
+		names = append(names, filepath.Join(Current(dir), e.Name()))
 	}
 	return names
 }

@@ -45,8 +45,11 @@ func (c *Config) badger(dir string) badger.Options {
 		WithDetectConflicts(false). // there is one writer
 		WithMemTableSize(memTableBytes).
 		WithNumMemtables(3).
-		WithNumLevelZeroTables(2). // only merging them gives space back
-		WithNumCompactors(2).
+		// Badger loses what a merge cannot read or write, and says nothing. We merge.
+		WithNumCompactors(0).
+		WithNumLevelZeroTables(1 << 20).
+		WithNumLevelZeroTablesStall(1 << 21).
+		WithChecksumVerificationMode(options.OnBlockRead).
 		WithNumGoroutines(1).
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(0).
@@ -72,7 +75,9 @@ func (l *logger) say(format string, args []any) {
 var ErrInUse = errors.New("denylist is in use by another process")
 
 // Open opens the store in cfg.Dir, or makes one. If what is there is damaged it is
-// removed and the store begins empty; [Store.Damage] then says what was wrong.
+// removed and the store begins empty; [Store.Damage] then says what was wrong. If the
+// directory cannot be used for now, what it held is [denylist.ErrLost] and
+// [Store.Unusable] says why. Only a directory that another process uses is refused.
 func Open(cfg Config) (*Store, error) {
 	if cfg.MinFree == 0 {
 		cfg.MinFree = defaultMinFree
@@ -88,18 +93,32 @@ func open(cfg Config, boot string) (*Store, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("no directory given")
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	s := &Store{cfg: cfg, boot: boot}
+	err := s.lockOurs()
+	if errors.Is(err, ErrInUse) {
 		return nil, err
 	}
-	lock, err := lockDir(cfg.Dir)
+	if err == nil {
+		err = s.load()
+	}
 	if err != nil {
-		return nil, err
-	}
-	s := &Store{cfg: cfg, lock: lock, dir: filepath.Join(cfg.Dir, "badger"), boot: boot}
-	if err := s.load(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		s.unusable, s.lost = err, err
+		s.warn("the store cannot be used for now: %v", err)
 	}
 	return s, nil
+}
+
+// lockOurs makes the directory ours.
+func (s *Store) lockOurs() error {
+	if s.lock != nil {
+		return nil
+	}
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := lockDir(s.cfg.Dir)
+	s.lock = lock
+	return err
 }
 
 // load opens what is there, or begins anew if that cannot be trusted.
@@ -107,65 +126,94 @@ func (s *Store) load() error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	err := s.tryLoad()
+	dir, err := s.latest()
+	if err != nil {
+		return err
+	}
+	err = s.tryLoad(dir)
 	if !errors.Is(err, errDamaged) {
 		return err
 	}
 	s.damage = err
-	if err := os.RemoveAll(s.dir); err != nil {
+	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("removing what is damaged (%w): %w", s.damage, err)
 	}
-	return s.tryLoad()
+	return s.tryLoad(dir)
+}
+
+// latest gives the directory of the latest generation, and removes what a crash has
+// left of others.
+func (s *Store) latest() (string, error) {
+	numbers, err := generations(s.cfg.Dir)
+	if err != nil {
+		return "", err
+	}
+	remove := []string{filepath.Join(s.cfg.Dir, nextGeneration)}
+	last := 0
+	for i, n := range numbers {
+		if i < len(numbers)-1 {
+			remove = append(remove, generationDir(s.cfg.Dir, n))
+		}
+		last = n
+	}
+	for _, dir := range remove {
+		if err := os.RemoveAll(dir); err != nil {
+			return "", fmt.Errorf("removing what is left of %s: %w", filepath.Base(dir), err)
+		}
+	}
+	return generationDir(s.cfg.Dir, last), nil
 }
 
 // tryLoad opens what is there. Its error is [errDamaged] only if nothing but the
 // files can be at fault.
-func (s *Store) tryLoad() error {
-	if err := inspect(s.dir); err != nil {
-		return err
-	}
-	db, err := s.openBadger()
-	if err != nil && s.canMakeFiles() {
-		return fmt.Errorf("%w: %w", errDamaged, err)
-	}
+func (s *Store) tryLoad(dir string) error {
+	g, err := s.openWhole(dir)
 	if err != nil {
 		return err
 	}
-	cursor, err := restoreCursor(db, s.boot)
-	if err != nil {
-		return errors.Join(fmt.Errorf("%w: %w", errDamaged, err), db.Close())
+	var cursor denylist.Cursor
+	err = g.guard(func() error {
+		return g.proved([]byte{tagMeta}, []byte{tagMeta + 1}, func() (err error) {
+			cursor, err = restoreCursor(g.db, s.boot)
+			return err
+		})
+	})
+	if errors.Is(err, errMalformed) {
+		err = fmt.Errorf("%w: %w", errDamaged, err)
 	}
+	if err != nil {
+		return errors.Join(err, g.close())
+	}
+	s.dir = dir
 	// What the last process wrote, this one vouches for.
 	if err := s.sync(); err != nil {
-		return errors.Join(err, db.Close())
+		return errors.Join(err, g.close())
 	}
-	s.db, s.cursor, s.synced = db, cursor, cursor
+	s.gen, s.cursor, s.synced = g, cursor, cursor
 	return nil
+}
+
+// openWhole opens a generation that has been inspected.
+func (s *Store) openWhole(dir string) (*generation, error) {
+	tables, err := inspect(dir)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.cfg.openGeneration(dir, tables)
+	if err != nil && canMakeFiles(dir) {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return g, err
 }
 
 // canMakeFiles tells damage from missing rights, a full disk and a lack of file
 // descriptors, of which Badger's errors keep nothing but their text.
-func (s *Store) canMakeFiles() bool {
-	f, err := os.CreateTemp(s.dir, "probe")
+func canMakeFiles(dir string) bool {
+	f, err := os.CreateTemp(dir, "probe")
 	if err != nil {
 		return false
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name())) == nil
-}
-
-func (s *Store) openBadger() (db *badger.DB, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			db, err = nil, fmt.Errorf("%w: %.200v", errDamaged, p)
-		}
-	}()
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := removeValueLog(s.dir); err != nil {
-		return nil, err
-	}
-	return badger.Open(s.cfg.badger(s.dir))
 }
 
 // removeValueLog removes files in which nothing is kept, since all values are

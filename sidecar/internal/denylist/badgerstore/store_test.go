@@ -54,22 +54,61 @@ func TestOneProcessOnly(t *testing.T) {
 	}
 }
 
-func TestRefusesToOpen(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
+// A directory that cannot be used for now is taken into use as soon as it can.
+func TestUnusableDirectory(t *testing.T) {
+	if s, err := badgerstore.Open(badgerstore.Config{}); err == nil {
+		t.Errorf("opened without a directory, %v", s.Close())
 	}
+	inTheWay := filepath.Join(t.TempDir(), "file")
 	for name, cfg := range map[string]badgerstore.Config{
-		"no directory":  {},
-		"a file":        {Dir: file},
-		"below a file":  {Dir: filepath.Join(file, "store")},
+		"a file":        {Dir: inTheWay},
+		"below a file":  {Dir: filepath.Join(inTheWay, "store")},
 		"no room":       {Dir: t.TempDir(), MinFree: 1 << 62},
 		"no room, full": {Dir: dirWith(t, 10), MinFree: 1 << 62},
 	} {
-		if s, err := badgerstore.Open(cfg); err == nil {
-			t.Errorf("%s: opened, %v", name, s.Close())
-		}
+		t.Run(name, func(t *testing.T) {
+			if cfg.MinFree == 0 {
+				if err := errors.Join(os.RemoveAll(inTheWay), os.WriteFile(inTheWay, nil, 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := badgerstore.Open(cfg)
+			if err != nil || s.Unusable() == nil {
+				t.Fatal(err, s)
+			}
+			defer func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			wantLost(t, s, loadError(s))
+			anew := denylist.Batch{Anew: true}
+			if err := s.Apply(anew); err == nil {
+				t.Fatal("begun anew where it cannot be")
+			}
+			wantLost(t, s, loadError(s))
+			if cfg.MinFree > 0 {
+				s.FillDisk(false)
+			} else if err := os.Remove(inTheWay); err != nil {
+				t.Fatal(err)
+			}
+			denylisttest.Apply(t, s, anew)
+			if got := denylisttest.Read(t, s); len(got.Entries) != 0 || got.Cursor != (denylist.Cursor{}) {
+				t.Errorf("begun anew, it holds %+v", got)
+			}
+			fill(t, s, 0, 10)
+			if n := wantWhole(t, s); n != 10 {
+				t.Errorf("cursor %d", n)
+			}
+		})
 	}
+}
+
+func loadError(s denylist.Store) (errs error) {
+	for _, err := range s.Load() {
+		errs = errors.Join(errs, err)
+	}
+	return errs
 }
 
 // dirWith gives a directory with a store of n sessions.
@@ -101,7 +140,7 @@ func TestOtherFormatBeginsAnew(t *testing.T) {
 	}
 }
 
-// What cannot be read for now is not damaged: it is refused, and stays.
+// What cannot be read for now is not damaged: it is not given, and stays.
 func TestUnreadableIsNotRemoved(t *testing.T) {
 	for _, pattern := range []string{"MANIFEST", "*.sst", "*.mem"} {
 		dir := dirWith(t, 10)
@@ -119,13 +158,18 @@ func TestUnreadableIsNotRemoved(t *testing.T) {
 		if err := errors.Join(os.Rename(names[0], aside), os.Mkdir(names[0], 0o700)); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := badgerstore.Open(badgerstore.Config{Dir: dir}); err == nil {
-			t.Fatalf("%s: opened (%v), %v", pattern, s.Damage(), s.Close())
+		s, err := badgerstore.Open(badgerstore.Config{Dir: dir})
+		if err != nil || s.Unusable() == nil || s.Damage() != nil {
+			t.Fatal(pattern, err, s.Unusable(), s.Damage())
+		}
+		wantLost(t, s, loadError(s))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
 		if err := errors.Join(os.Remove(names[0]), os.Rename(aside, names[0])); err != nil {
 			t.Fatal(err)
 		}
-		s := open(t, dir)
+		s = open(t, dir)
 		if n := wantWhole(t, s); n != 10 || s.Damage() != nil {
 			t.Errorf("%s: cursor %d, %v", pattern, n, s.Damage())
 		}

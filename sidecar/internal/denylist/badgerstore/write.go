@@ -14,7 +14,24 @@ import (
 
 // Apply implements [denylist.Store].
 func (s *Store) Apply(b denylist.Batch) error {
-	if err := s.write(func(db *badger.DB) error { return s.apply(db, b) }); err != nil {
+	if b.Anew {
+		if err := s.begin(); err != nil {
+			return fmt.Errorf("beginning anew: %w", err)
+		}
+		b.Anew = false
+		if len(b.Entries)+len(b.Lifted) == 0 && b.Cursor == (denylist.Cursor{}) {
+			return nil
+		}
+	}
+	var err error
+	done := false
+	if len(b.Entries) >= bulkEntries && len(b.Lifted) == 0 {
+		done, err = s.bulk(b)
+	}
+	if !done && err == nil {
+		err = s.write(func(g *generation) error { return s.apply(g.db, b) })
+	}
+	if err != nil {
 		return fmt.Errorf("applying %d entries and %d lifts: %w", len(b.Entries), len(b.Lifted), err)
 	}
 	return nil
@@ -81,9 +98,11 @@ func (s *Store) Expire(ctx context.Context, now time.Time) error {
 				return err
 			}
 			e := search{tag: tag, now: now}
-			err := s.read(func(txn *badger.Txn) error { return e.run(txn, from) })
+			err := s.read(func(g *generation) error {
+				return g.read(func(txn *badger.Txn) error { return e.run(txn, from) })
+			})
 			if err == nil && len(e.expired) > 0 {
-				err = s.write(func(db *badger.DB) error { return deleteAll(db, e.expired) })
+				err = s.write(func(g *generation) error { return deleteAll(g.db, e.expired) })
 			}
 			if err != nil {
 				return fmt.Errorf("expiring: %w", err)
@@ -93,8 +112,11 @@ func (s *Store) Expire(ctx context.Context, now time.Time) error {
 			from = e.next
 		}
 	}
-	if s.deleted >= max(reclaimAfter, kept) {
-		return s.reclaim()
+	if s.deleted < max(reclaimAfter, kept) && !s.scattered() {
+		return nil
+	}
+	if err := s.merge(ctx); err != nil {
+		return fmt.Errorf("merging: %w", err)
 	}
 	return nil
 }
@@ -152,23 +174,6 @@ func deleteAll(db *badger.DB, keys [][]byte) error {
 		}
 	}
 	return w.commit()
-}
-
-// reclaimAfter is how many deleted keys at least are worth reclaiming. More than are
-// left must have been deleted as well, so that no more is written than was before.
-const reclaimAfter = 20_000
-
-// reclaim merges the tables into one level, which alone gives back the space of
-// what was deleted. If that fails there is only more left to do the next time.
-func (s *Store) reclaim() error {
-	return s.write(func(db *badger.DB) error {
-		if err := db.Flatten(1); err != nil {
-			s.warn("reclaiming space: %v", err)
-			return nil
-		}
-		s.deleted = 0
-		return nil
-	})
 }
 
 // writer writes in as few transactions as Badger allows, in order.

@@ -46,6 +46,11 @@ func New() *Store {
 func (s *Store) Apply(b denylist.Batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if b.Anew {
+		clear(s.entries)
+		clear(s.lifted)
+		s.cursor = denylist.Cursor{}
+	}
 	for _, r := range b.Entries {
 		at := target{r.Kind, r.Issuer, r.Target}
 		if !slices.ContainsFunc(s.entries[at], func(have events.Revocation) bool { return denylist.SameRule(&have, &r) }) {

@@ -63,7 +63,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) decide(r *http.Request) (verify.Claims, gate.Decision) {
-	ask, err := readAsk(r.URL.RawQuery)
+	ask, err := ReadAsk(r.URL.RawQuery)
 	if err != nil {
 		return verify.Claims{}, h.judge.Refuse(gate.Unreadable)
 	}
@@ -79,10 +79,10 @@ const maxQuery = 2 << 10
 
 var errQuery = errors.New("the query cannot be read")
 
-// readAsk reads `scope` (names separated by spaces; may be repeated) and
+// ReadAsk reads what the query of a request demands: `scope` (names separated by spaces; may be repeated) and
 // `max_stale` (a positive duration such as 5s). Anything else is refused: a
 // demand that is spelt wrongly must not be a demand that is dropped.
-func readAsk(query string) (ask gate.Ask, err error) {
+func ReadAsk(query string) (ask gate.Ask, err error) {
 	if query == "" {
 		return gate.Ask{}, nil
 	}
@@ -166,10 +166,10 @@ func answer(w http.ResponseWriter, realm bearer.Realm, c verify.Claims, d gate.D
 
 // roles joins role names with commas. A comma inside a name is escaped as in a
 // URL, and so is the percent sign: no name must read as two.
-func roles(names []string) string {
-	escaped := make([]string, len(names))
-	for i, name := range names {
-		escaped[i] = strings.ReplaceAll(strings.ReplaceAll(name, "%", "%25"), ",", "%2C")
+func roles(names verify.Texts) string {
+	escaped := make([]string, 0, names.Len())
+	for name := range names.All() {
+		escaped = append(escaped, strings.ReplaceAll(strings.ReplaceAll(name, "%", "%25"), ",", "%2C"))
 	}
 	return strings.Join(escaped, ",")
 }
