@@ -21,10 +21,10 @@ type Denylist interface {
 }
 
 // Freshness says up to which moment the denylist is proved complete, whether it has
-// ever been, and how much the local clock is ahead of the broker's. It must never run
-// ahead of what [Denylist] answers from.
+// ever been, and how much a local clock that says now is ahead of the broker's. It must
+// never run ahead of what [Denylist] answers from.
 type Freshness interface {
-	Freshness() (asOf time.Time, ready bool, skew time.Duration)
+	Freshness(now time.Time) (asOf time.Time, ready bool, skew time.Duration)
 }
 
 // Parts are what a [Verifier] is made of, all of them required. Their types are
@@ -88,9 +88,8 @@ func (v *Verifier) Judge(ctx context.Context, raw string, ask gate.Ask) (Claims,
 // Refuse decides on a request that presents no token to judge; o says why. As
 // nothing is looked up, no o makes it allow while the policy is enforced.
 func (v *Verifier) Refuse(o gate.Outcome) gate.Decision {
-	f := gate.Facts{Token: o}
-	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness()
-	f.Now = clock.Now()
+	f := gate.Facts{Token: o, Now: clock.Now()}
+	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness(f.Now)
 	return v.decide(gate.Ask{}, f)
 }
 
@@ -105,11 +104,10 @@ type judgement struct {
 func (j *judgement) claims() Claims { return Claims(j.token.Claims) }
 
 func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judgement) {
-	var f gate.Facts
+	f := gate.Facts{Now: clock.Now()}
 	// Before the look-up: freshness read after it could vouch for an entry that
 	// was applied in between.
-	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness()
-	f.Now = clock.Now()
+	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness(f.Now)
 	j.token, j.cause = v.parts.Tokens.Verify(ctx, raw, f.Now)
 	if f.Token = outcome(j.cause); f.Token == gate.Genuine {
 		f.Scope = j.token.Claims.Scope

@@ -334,6 +334,6 @@ func (l *ledger) report() string {
 			fmt.Fprintf(&b, " %s: %d", what, n)
 		}
 	}
-	return fmt.Sprintf("%d revocations acknowledged %v and %d not, %d requests judged%s; %d of the denials by a clock that had just jumped",
+	return fmt.Sprintf("%d revocations acknowledged %v and %d not, %d requests judged%s; %d of the denials by a clock that was wrong from the start",
 		total, l.kinds, l.unacked, requests, b.String(), l.unnoticed)
 }

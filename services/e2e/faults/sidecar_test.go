@@ -122,8 +122,8 @@ func (s *sidecar) limit() time.Duration {
 	return s.staleLimit
 }
 
-// detection is how long a wrong clock may go unnoticed, and one that is right again:
-// skew is estimated over a few heartbeats.
+// detection is how long it takes at most to hear of the broker's clock, and how long a
+// clock that has been set right is not yet believed.
 const detection = 10 * time.Second
 
 // clockOff reports whether the sidecar's clock is wrong, or was a moment ago.
@@ -132,10 +132,10 @@ func (s *sidecar) clockOff() bool {
 }
 
 // unnoticed reports whether a denies for its time a token that is in its time, by a
-// clock that was set wrong, or right again, a moment ago.
+// clock that was wrong when the process began: until it hears of the broker's for the
+// first time it has nothing to compare its own with.
 func (s *sidecar) unnoticed(a answer) bool {
-	jumped := time.Unix(0, max(s.jumped.Load(), s.born.Load()))
-	return s.clockOff() && a.untimely && a.began.Sub(jumped) < detection
+	return s.clockOff() && a.untimely && a.began.Sub(time.Unix(0, s.born.Load())) < detection
 }
 
 // mayRefuse reports whether 503 is what policy and state call for. kid is when the

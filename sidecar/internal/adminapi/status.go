@@ -147,7 +147,7 @@ func (a *API) Status(now time.Time) Status {
 func feedOf(s replica.State) FeedStatus {
 	f := FeedStatus{
 		Phase: s.Phase.String(), Epoch: string(s.Epoch), Position: events.Position{Sequence: s.Sequence}.String(),
-		CaughtUp: s.CaughtUp, Skew: s.Skew.Seconds(),
+		CaughtUp: s.CaughtUp, Skew: s.Skew(clock.Now(), clock.Elapsed()).Seconds(),
 	}
 	if s.Target > s.Sequence {
 		f.Lag = s.Target - s.Sequence

@@ -37,11 +37,12 @@ func registerDenylist(metrics prometheus.Registerer, d *denylist.Denylist, budge
 // registerView exports how old the view is and what follows from it.
 func (a *App) registerView() error {
 	age := func() float64 {
-		asOf, _, _ := a.view.Freshness()
+		now := clock.Now()
+		asOf, _, _ := a.view.Freshness(now)
 		if asOf.IsZero() {
 			return math.Inf(1)
 		}
-		return clock.Now().Sub(asOf).Seconds()
+		return now.Sub(asOf).Seconds()
 	}
 	var errs []error
 	for _, g := range []struct {

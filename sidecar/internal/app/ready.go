@@ -19,7 +19,7 @@ import (
 // answers cannot differ.
 func (a *App) unready() error {
 	f := gate.Facts{Token: gate.Genuine, Finding: gate.Clear, Now: clock.Now()}
-	f.FreshAsOf, f.Ready, f.Skew = a.view.Freshness()
+	f.FreshAsOf, f.Ready, f.Skew = a.view.Freshness(f.Now)
 	policy := a.policy
 	policy.Scopes, policy.Shadow = nil, false
 	if d := gate.Decide(policy, gate.Ask{}, f); d.Reason != gate.ReasonGood {
@@ -68,8 +68,9 @@ func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, err) // the prober may be gone
 		return
 	}
-	asOf, _, _ := a.view.Freshness()
-	if age := clock.Now().Sub(asOf); age >= a.policy.StaleAfter {
+	now := clock.Now()
+	asOf, _, _ := a.view.Freshness(now)
+	if age := now.Sub(asOf); age >= a.policy.StaleAfter {
 		_, _ = fmt.Fprintf(w, "ready, on a view of revocations that is %s old\n", age.Round(time.Second))
 		return
 	}

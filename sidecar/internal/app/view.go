@@ -66,7 +66,7 @@ type view struct {
 }
 
 // Freshness implements verify.Freshness.
-func (v *view) Freshness() (asOf time.Time, ready bool, skew time.Duration) {
+func (v *view) Freshness(now time.Time) (asOf time.Time, ready bool, skew time.Duration) {
 	s := v.syncer.State()
-	return s.FreshAsOf, s.CaughtUp || clock.Now().Sub(v.warm) < v.limit, s.Skew
+	return s.FreshAsOf, s.CaughtUp || now.Sub(v.warm) < v.limit, s.Skew(now, clock.Elapsed())
 }

@@ -60,7 +60,7 @@ type Machine struct {
 	// messages beyond the cursor.
 	target  uint64
 	waiting buffer
-	skew    skew
+	origin  origin
 	// newest are the highest sequence and the latest time of live messages in this
 	// epoch.
 	newest struct {
@@ -106,7 +106,7 @@ func New(config Config, cursor Cursor) *Machine {
 func (m *Machine) State() State {
 	return State{
 		Phase: m.phase(), Cursor: m.cursor, Target: max(m.target, m.cursor.Sequence),
-		CaughtUp: m.caughtUp, Skew: m.skew.estimate(), Counters: m.counters,
+		CaughtUp: m.caughtUp, Origin: m.origin.estimate(), Counters: m.counters,
 	}
 }
 
@@ -176,7 +176,7 @@ func (m *Machine) Live(l Message) Effects {
 	m.heard = l.Arrived
 	epoch := m.cursor.Epoch
 	if beat, is := l.Event.(events.Heartbeat); is {
-		m.skew.add(l.Arrived.Sub(l.Stored))
+		m.origin.add(l.Stored, l.Elapsed)
 		epoch = beat.Epoch
 	}
 	switch {

@@ -158,7 +158,7 @@ func (w *world) deliver(t *rapid.T) {
 
 func (w *world) live(m entry) {
 	w.perform(w.machine.Live(replica.Message{
-		Sequence: m.sequence, Stored: m.stored, Arrived: w.local(), Size: 100, Event: m.event,
+		Sequence: m.sequence, Stored: m.stored, Arrived: w.local(), Elapsed: w.now.Sub(time.Unix(0, 0)), Size: 100, Event: m.event,
 	}))
 }
 
@@ -385,8 +385,8 @@ func (w *world) calm(t *rapid.T) {
 	if st.Phase != replica.Following || st.Epoch != w.epoch || st.Sequence != last.sequence || !st.FreshAsOf.Equal(want) {
 		t.Fatalf("did not get there: %+v, the stream ends with %+v of %s", st, last, w.epoch)
 	}
-	if st.Skew != w.skew {
-		t.Fatalf("skew is %v, estimated %v", w.skew, st.Skew)
+	if skew := st.Skew(w.local(), w.now.Sub(time.Unix(0, 0))); skew != w.skew {
+		t.Fatalf("skew is %v, estimated %v", w.skew, skew)
 	}
 }
 

@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "rewrite what the scenarios under testda
 //	batch LAST EVENT…              the answer to the latest fetch
 //	nothing | failed               or no answer
 //	stale LAST EVENT…              the answer to the fetch before it
+//	jump DURATION                  the wall clock here is set forward or back
 //	named EPOCH                    a heartbeat that was read, stored now
 //	snapshots                      begin again as one who may load snapshots
 //	part EVENT…                    some of the snapshot asked for last
@@ -91,6 +92,7 @@ var began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 type story struct {
 	out     strings.Builder
 	now     time.Time
+	ahead   time.Duration // by how much the wall clock here is
 	config  replica.Config
 	machine *replica.Machine
 	fetches []replica.Fetch
@@ -106,6 +108,9 @@ func (s *story) restart(c replica.Config, cursor replica.Cursor) {
 }
 
 var errScenario = errors.New("not understood")
+
+// local is what the clock here says.
+func (s *story) local() time.Time { return s.now.Add(s.ahead) }
 
 func (s *story) tell(words []string) error {
 	verb, rest := words[0], words[1:]
@@ -130,8 +135,14 @@ func (s *story) tell(words []string) error {
 		d, err := time.ParseDuration(rest[0])
 		s.now = s.now.Add(d)
 		return err
+	case verb == "jump" && len(rest) == 1:
+		d, err := time.ParseDuration(rest[0])
+		s.ahead += d
+		if err != nil {
+			return err
+		}
 	case verb == "named" && len(rest) == 1:
-		s.perform(s.machine.Named(events.Epoch(rest[0]), s.now))
+		s.perform(s.machine.Named(events.Epoch(rest[0]), s.local()))
 	case verb == "snapshots":
 		s.restart(replica.Config{Snapshots: true}, replica.Cursor{})
 		return nil
@@ -154,13 +165,13 @@ func (s *story) tell(words []string) error {
 		s.ending = verb
 		return nil
 	case verb == "connected":
-		s.perform(s.machine.Connected(s.now))
+		s.perform(s.machine.Connected(s.local()))
 	case verb == "disconnected":
 		s.machine.Disconnected()
 	case verb == "lost":
 		s.perform(s.machine.Restart())
 	case verb == "tick":
-		s.perform(s.machine.Tick(s.now))
+		s.perform(s.machine.Tick(s.local()))
 	case verb == "live" && len(rest) >= 2:
 		m, err := s.live(rest)
 		if err != nil {
@@ -181,7 +192,7 @@ func (s *story) tell(words []string) error {
 		if verb == "stale" {
 			b.ID = s.fetches[len(s.fetches)-2].ID
 		}
-		s.perform(s.machine.Fetched(b, s.now))
+		s.perform(s.machine.Fetched(b, s.local()))
 	default:
 		return errScenario
 	}
@@ -194,7 +205,7 @@ func (s *story) live(words []string) (replica.Message, error) {
 	if err != nil {
 		return replica.Message{}, err
 	}
-	m := replica.Message{Sequence: sequence, Stored: s.now, Arrived: s.now, Size: 100}
+	m := replica.Message{Sequence: sequence, Stored: s.now, Arrived: s.local(), Elapsed: s.now.Sub(began), Size: 100}
 	if m.Event, err = parseEvent(words[1]); err != nil {
 		return replica.Message{}, err
 	}
@@ -316,8 +327,8 @@ func (s *story) claim() {
 	if st.CaughtUp {
 		fmt.Fprint(&s.out, ", caught up")
 	}
-	if st.Skew != 0 {
-		fmt.Fprintf(&s.out, ", skew %v", st.Skew)
+	if skew := st.Skew(s.local(), s.now.Sub(began)); skew != 0 {
+		fmt.Fprintf(&s.out, ", skew %v", skew)
 	}
 	for _, c := range []struct {
 		name  string

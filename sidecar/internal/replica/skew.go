@@ -2,26 +2,28 @@ package replica
 
 import "time"
 
-// skew estimates by how much the local clock is ahead of the broker's. Delivery
-// only ever adds to what a heartbeat shows, so the smallest of the last few is
-// nearest to the truth, and one late heartbeat does not look like a wrong clock.
-type skew struct {
-	last [5]time.Duration
+// origin estimates what the broker's clock said when a clock here began to run that
+// never jumps. Delivery only ever makes a heartbeat look older, so of the last few the
+// one that puts the beginning latest is nearest to the truth, and one late heartbeat
+// does not look like a wrong clock. The wall clock has no part in it: when that jumps,
+// the very next question shows it.
+type origin struct {
+	last [5]time.Time
 	seen int
 }
 
-func (s *skew) add(ahead time.Duration) {
-	s.last[s.seen%len(s.last)] = ahead
-	s.seen++
+func (o *origin) add(stored time.Time, elapsed time.Duration) {
+	o.last[o.seen%len(o.last)] = stored.Add(-elapsed)
+	o.seen++
 }
 
-func (s *skew) estimate() time.Duration {
-	if s.seen == 0 {
-		return 0
+// estimate is zero before the first heartbeat.
+func (o *origin) estimate() time.Time {
+	latest := o.last[0]
+	for _, t := range o.last[1:] {
+		if t.After(latest) {
+			latest = t
+		}
 	}
-	least := s.last[0]
-	for _, d := range s.last[1:min(s.seen, len(s.last))] {
-		least = min(least, d)
-	}
-	return least
+	return latest
 }

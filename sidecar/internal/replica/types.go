@@ -25,6 +25,8 @@ type Message struct {
 	Sequence uint64
 	// Stored is the broker's timestamp, Arrived the local clock's.
 	Stored, Arrived time.Time
+	// Elapsed is Arrived by a clock that never jumps, since whenever it began to run.
+	Elapsed time.Duration
 	// Size is what holding the message costs, in bytes.
 	Size int
 	// Event is nil if the payload could not be decoded.
@@ -123,10 +125,20 @@ type State struct {
 	Target uint64
 	// CaughtUp: a heartbeat proved this process's view at least once.
 	CaughtUp bool
-	// Skew is how much the local clock is ahead of the broker's, less than zero if
-	// it is behind. Zero before the first heartbeat.
-	Skew time.Duration
+	// Origin is what the broker's clock said when the one of [Message].Elapsed began to
+	// run; zero before the first heartbeat. See [State.Skew].
+	Origin time.Time
 	Counters
+}
+
+// Skew is how much a local clock that says now is ahead of the broker's, less than zero
+// if it is behind. Elapsed is the same moment by the clock of [Message].Elapsed. It is
+// zero before the first heartbeat.
+func (s State) Skew(now time.Time, elapsed time.Duration) time.Duration {
+	if s.Origin.IsZero() {
+		return 0
+	}
+	return now.Sub(s.Origin.Add(elapsed))
 }
 
 // Counters count since the machine was made.

@@ -23,7 +23,7 @@ const (
 // readLive reads one republished message of the stream. A publisher can put such
 // headers on a message, too, and the server adds its own to them; so a second
 // value means that neither can be believed, and the message is left to a fetch.
-func readLive(m *nats.Msg, stream string, arrived time.Time) (replica.Message, bool) {
+func readLive(m *nats.Msg, stream string, arrived time.Time, elapsed time.Duration) (replica.Message, bool) {
 	if name, ok := only(m.Header, headerStream); !ok || name != stream {
 		return replica.Message{}, false
 	}
@@ -40,7 +40,7 @@ func readLive(m *nats.Msg, stream string, arrived time.Time) (replica.Message, b
 		return replica.Message{}, false
 	}
 	return replica.Message{
-		Sequence: sequence, Stored: stored, Arrived: arrived,
+		Sequence: sequence, Stored: stored, Arrived: arrived, Elapsed: elapsed,
 		Size: len(m.Data), Event: decode(m.Data),
 	}, true
 }

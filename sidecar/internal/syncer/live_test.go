@@ -14,9 +14,9 @@ func TestReadLive(t *testing.T) {
 		"Nats-Stream": {"FEED"}, "Nats-Subject": {"revocast.test.feed.token.1"}, "Nats-Sequence": {"42"},
 		"Nats-Time-Stamp": {"2026-01-02T03:04:05.000000006Z"}, "Nats-Last-Sequence": {"7"}, "Nats-Msg-Id": {"x"},
 	}
-	m, ok := readLive(&nats.Msg{Header: good, Data: []byte("no event")}, "FEED", arrived)
+	m, ok := readLive(&nats.Msg{Header: good, Data: []byte("no event")}, "FEED", arrived, time.Second)
 	stored := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
-	if !ok || m.Sequence != 42 || !m.Stored.Equal(stored) || m.Arrived != arrived || m.Size != 8 || m.Event != nil {
+	if !ok || m.Sequence != 42 || !m.Stored.Equal(stored) || m.Arrived != arrived || m.Elapsed != time.Second || m.Size != 8 || m.Event != nil {
 		t.Fatalf("read as %+v %v", m, ok)
 	}
 	for name, change := range map[string]nats.Header{
@@ -37,11 +37,11 @@ func TestReadLive(t *testing.T) {
 	} {
 		header := maps.Clone(good)
 		maps.Copy(header, change)
-		if m, ok := readLive(&nats.Msg{Header: header}, "FEED", arrived); ok {
+		if m, ok := readLive(&nats.Msg{Header: header}, "FEED", arrived, time.Second); ok {
 			t.Errorf("%s: read as %+v", name, m)
 		}
 	}
-	if _, ok := readLive(&nats.Msg{}, "FEED", arrived); ok {
+	if _, ok := readLive(&nats.Msg{}, "FEED", arrived, time.Second); ok {
 		t.Error("a message without headers was read")
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/revocast/revocast/sidecar/internal/clock"
 	"github.com/revocast/revocast/sidecar/internal/replica"
 )
 
@@ -47,7 +48,7 @@ func newCollector(s *Syncer) *collector {
 	gauge("fresh_as_of_timestamp_seconds", "The moment up to which the view is proved complete; 0 for never.",
 		func(st replica.State) float64 { return seconds(st.FreshAsOf) })
 	gauge("clock_skew_seconds", "How much the local clock is ahead of the broker's.",
-		func(st replica.State) float64 { return st.Skew.Seconds() })
+		func(st replica.State) float64 { return st.Skew(clock.Now(), clock.Elapsed()).Seconds() })
 
 	counter("resyncs_total", "Times the feed was followed from its beginning again: a new epoch, or a rollback.",
 		func(st replica.State) uint64 { return st.Resyncs })

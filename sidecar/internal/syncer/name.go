@@ -38,7 +38,7 @@ func (r *run) askName() {
 // readName reads a stored heartbeat. As with a live one, headers count only if the
 // server alone wrote them.
 func readName(m *nats.Msg, stream string) (epoch events.Epoch, stored time.Time, ok bool) {
-	message, ok := readLive(m, stream, time.Time{})
+	message, ok := readLive(m, stream, time.Time{}, 0)
 	if !ok {
 		return "", time.Time{}, false
 	}

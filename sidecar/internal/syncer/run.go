@@ -142,7 +142,7 @@ func (r *run) subscribe(conn *nats.Conn) error {
 
 // live takes in one message of the live feed. NATS calls it for one at a time.
 func (r *run) live(m *nats.Msg) {
-	message, ok := readLive(m, r.cfg.Realm.FeedStream(), clock.Now())
+	message, ok := readLive(m, r.cfg.Realm.FeedStream(), clock.Now(), clock.Elapsed())
 	if !ok {
 		r.rejected.Add(1)
 		return

@@ -43,7 +43,7 @@ func (v *View) SetSkew(skew time.Duration) {
 }
 
 // Freshness implements [verify.Freshness].
-func (v *View) Freshness() (time.Time, bool, time.Duration) {
+func (v *View) Freshness(time.Time) (time.Time, bool, time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.asOf, v.ready, v.skew
