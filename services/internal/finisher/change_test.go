@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/codec"
 	"github.com/revocast/revocast/events/eventstest"
@@ -115,27 +113,15 @@ func TestFinishesWhatChangesEntail(t *testing.T) {
 // its subject.
 func (h house) announced(t *testing.T, kind events.Kind, target string) (last events.Revocation) {
 	t.Helper()
-	s, err := h.js.Stream(t.Context(), realm.FeedStream())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for next := uint64(1); ; {
-		m, err := s.GetMsg(t.Context(), next, jetstream.WithGetMsgSubject(realm.FeedEntry(kind, issuer, target)))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return last
-		}
+	for record, err := range h.feed.Entries(t.Context(), 0, time.Time{}, realm.FeedEntry(kind, issuer, target)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := codec.Decode(m.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r, ok := e.Event.(events.Revoked); ok && r.Revocation.Target == target {
+		if r, ok := record.Envelope.Event.(events.Revoked); ok && r.Revocation.Target == target {
 			last = r.Revocation
 		}
-		next = m.Sequence + 1
 	}
+	return last
 }
 
 // last is the last message on a subject.

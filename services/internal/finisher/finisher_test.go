@@ -44,6 +44,7 @@ type house struct {
 	service  *issue.Service
 	keys     *signing.Keys
 	operator *nats.Conn
+	feed     *eventstore.Feed
 	js       jetstream.JetStream
 }
 
@@ -61,7 +62,7 @@ func newHouse(t *testing.T) house {
 	}
 	service := issue.New(issue.Config{Realm: realm, Issuer: issuer, MaxAccessTTL: func() time.Duration { return 5 * time.Minute }},
 		issue.Deps{Journal: journal, Feed: feed, Passwords: hasher, Keys: keys, Keyer: keys.Keyer(), Root: keys})
-	return house{server: s, service: service, keys: keys, operator: s.Connect(t, topology.Operator), js: js}
+	return house{server: s, service: service, keys: keys, operator: s.Connect(t, topology.Operator), feed: feed, js: js}
 }
 
 var policy = session.Policy{AccessTTL: 5 * time.Minute, Grace: 10 * time.Second, IdleLimit: time.Hour, OnReplay: session.ReplaySuccessor}
