@@ -74,6 +74,7 @@ test: ## run every test of every module
 .PHONY: race
 race: ## the same with the race detector, in random order
 	@go test -race -shuffle=on -timeout 20m $(PACKAGES)
+	@go test -race -tags clockoffset ./sidecar/internal/clock
 
 .PHONY: fuzz
 fuzz: ## fuzz every target for a few seconds (FUZZTIME=5s)

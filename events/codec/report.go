@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/protobuf/proto"
 
@@ -89,6 +90,9 @@ func validateReport(r events.Report) error {
 		c.uuid("instance replaced", r.Replaces)
 	}
 	c.text("version", r.Version, maxText)
+	if strings.ContainsFunc(r.Version, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		c.fail("version cannot be printed") // and goes to operators' terminals
+	}
 	c.text("epoch", string(r.Epoch), maxText)
 	if r.State > events.StateSignedOff {
 		c.fail("state %d", r.State)

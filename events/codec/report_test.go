@@ -89,6 +89,7 @@ func TestReportsThatBreakARule(t *testing.T) {
 		"instance no UUID":     func(r *events.Report) { r.Instance = "run-1" },
 		"replaces no UUID":     func(r *events.Report) { r.Replaces = "run-0" },
 		"line in the version":  func(r *events.Report) { r.Version = "v1\nINFO forged" },
+		"escape in version":    func(r *events.Report) { r.Version = "v1\u009b2J" },
 		"long epoch":           func(r *events.Report) { r.Epoch = events.Epoch(strings.Repeat("e", 257)) },
 		"sequence, no epoch":   func(r *events.Report) { r.Epoch = "" },
 		"sequence beyond JSON": func(r *events.Report) { r.Sequence = events.MaxSequence + 1 },

@@ -74,10 +74,11 @@ type Fleet struct {
 	// because it had no way to know them; zero if not yet.
 	since, asked time.Time
 	// epoch and latest are the feed's, by its last heartbeat and our own announcements;
-	// beat is when that heartbeat came.
+	// beat is when that heartbeat came, and beaten its number.
 	epoch  events.Epoch
 	latest uint64
 	beat   time.Time
+	beaten uint64
 	// rounds are the positions asked about, by sequence of the present epoch.
 	rounds map[uint64]*round
 	// wanted is the highest sequence to be asked about, everybody that all are to report
@@ -103,8 +104,9 @@ func New(cfg Config, deps Deps) (*Fleet, error) {
 	f := &Fleet{
 		cfg: cfg, conn: deps.Conn, log: deps.Log, metrics: newMetrics(),
 		wake: make(chan struct{}, 1), heard: make(chan struct{}),
-		table: newTable(maxSidecars), rounds: map[uint64]*round{},
+		rounds: map[uint64]*round{},
 	}
+	f.table = newTable(maxSidecars, f.forget)
 	if err := f.metrics.register(deps.Metrics, f); err != nil {
 		return nil, fmt.Errorf("registering the fleet's metrics: %w", err)
 	}
@@ -230,6 +232,14 @@ func (f *Fleet) report(m *nats.Msg) {
 	f.take(r, time.Now())
 }
 
+// forget lets go of what somebody has said who is expected no more, so that there is
+// never more of it than there are members.
+func (f *Fleet) forget(k key) {
+	for _, r := range f.rounds {
+		delete(r.answered, k)
+	}
+}
+
 func (f *Fleet) take(r events.Report, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -258,11 +268,21 @@ func (f *Fleet) heartbeat(m *nats.Msg) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if beat.Epoch != f.epoch {
-		f.epoch, f.latest = beat.Epoch, 0
+	if beat.Epoch != f.epoch || sequence <= f.beaten {
+		f.begin(beat.Epoch)
 	}
-	f.latest, f.beat = max(f.latest, sequence), time.Now()
+	f.latest, f.beat, f.beaten = max(f.latest, sequence), time.Now(), sequence
 	f.tell()
+}
+
+// begin takes in that this is another life of the feed, or that it was put back to an
+// older copy. What was waited for in the one before, nobody will confirm any more.
+func (f *Fleet) begin(epoch events.Epoch) {
+	for _, r := range f.rounds {
+		r.epoch = ""
+	}
+	clear(f.rounds)
+	f.epoch, f.latest, f.acks = epoch, 0, [keptAcks]ack{}
 }
 
 // tell wakes those who wait.

@@ -19,13 +19,19 @@ type round struct {
 	waiters  int
 }
 
+// confirms reports whether a report says that its sender enforces the position. One that
+// catches up does not know yet whether its position is still the feed's.
+func (r *round) confirms(n events.Report) bool {
+	return n.State == events.StateFollowing && n.Epoch == r.epoch && n.Sequence >= r.sequence
+}
+
 // take takes in a report, and how long its sender took if this is the first time that
 // it says to enforce the position. By how much a report is late, because the fleet
 // spreads them, is not counted: it says itself for how long the position has been
 // enforced. What is counted is the way of the report.
 func (r *round) take(n events.Report, now time.Time) (took time.Duration, first bool) {
 	k := key{n.Sidecar, n.Instance}
-	if _, known := r.answered[k]; known || n.Epoch != r.epoch || n.Sequence < r.sequence {
+	if _, known := r.answered[k]; known || !r.confirms(n) {
 		return 0, false
 	}
 	took = now.Sub(r.acked)
@@ -159,7 +165,8 @@ func (f *Fleet) join(sequence uint64) *round {
 	return r
 }
 
-// open finds or makes a round. What a member said already counts in it.
+// open finds or makes a round. What a member has said since the acknowledgement counts
+// in it; before, it may have spoken of another life of the feed.
 func (f *Fleet) open(sequence uint64) *round {
 	if r, ok := f.rounds[sequence]; ok && r.epoch == f.epoch {
 		return r
@@ -170,8 +177,8 @@ func (f *Fleet) open(sequence uint64) *round {
 	acked := f.acked(sequence, time.Now())
 	r := &round{epoch: f.epoch, sequence: sequence, acked: acked, answered: map[key]time.Duration{}}
 	for k, m := range f.table.members {
-		if m.Epoch == r.epoch && m.Sequence >= sequence {
-			r.answered[k] = max(m.Seen.Sub(acked), 0)
+		if r.confirms(m.Report) && !m.Seen.Before(acked) {
+			r.answered[k] = m.Seen.Sub(acked)
 		}
 	}
 	f.rounds[sequence] = r

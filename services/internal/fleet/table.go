@@ -31,6 +31,7 @@ func (m Member) key() key { return key{m.Sidecar, m.Instance} }
 type table struct {
 	members map[key]Member
 	limit   int
+	gone    func(key) // is told who is expected no more
 	// refused is when a report last found no room.
 	refused time.Time
 }
@@ -46,17 +47,26 @@ const (
 	misplaced outcome = "misplaced"
 )
 
-func newTable(limit int) *table { return &table{members: map[key]Member{}, limit: limit} }
+func newTable(limit int, gone func(key)) *table {
+	return &table{members: map[key]Member{}, limit: limit, gone: gone}
+}
+
+func (t *table) remove(k key) {
+	if _, known := t.members[k]; known {
+		delete(t.members, k)
+		t.gone(k)
+	}
+}
 
 // take takes in a report. Who is known already is so still when the table is full: what
 // comes too late is refused, and nobody is forgotten for it.
 func (t *table) take(r events.Report, now time.Time) outcome {
 	k := key{r.Sidecar, r.Instance}
 	if r.Replaces != "" && r.Replaces != r.Instance {
-		delete(t.members, key{r.Sidecar, r.Replaces})
+		t.remove(key{r.Sidecar, r.Replaces})
 	}
 	if r.State == events.StateSignedOff {
-		delete(t.members, k)
+		t.remove(k)
 		return signedOff
 	}
 	if _, known := t.members[k]; !known && len(t.members) >= t.limit {
@@ -71,7 +81,7 @@ func (t *table) take(r events.Report, now time.Time) outcome {
 func (t *table) expire(now time.Time, lifetime time.Duration) {
 	for k, m := range t.members {
 		if now.Sub(m.Seen) > lifetime {
-			delete(t.members, k)
+			t.remove(k)
 		}
 	}
 }

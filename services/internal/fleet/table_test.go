@@ -19,7 +19,7 @@ func reportOf(sidecar, instance string, sequence uint64) events.Report {
 func TestTableAgainstATwin(t *testing.T) {
 	const lifetime, limit = 10 * time.Second, 5
 	rapid.Check(t, func(t *rapid.T) {
-		table := newTable(limit)
+		table := newTable(limit, func(key) {})
 		type fact struct {
 			k    key
 			seen time.Time

@@ -54,7 +54,8 @@ func Fsck(ctx context.Context, cfg config.Config, progress func(fsck.Progress)) 
 }
 
 func check(ctx context.Context, cfg config.Config, p fsck.Parts, progress func(fsck.Progress)) (fsck.Report, error) {
-	reader, err := syncer.NewReader(feed(cfg))
+	// It connects once, and says by itself what keeps it from that.
+	reader, err := syncer.NewReader(feed(cfg, func(error) {}))
 	if err != nil {
 		return fsck.Report{}, err
 	}

@@ -5,8 +5,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"path/filepath"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/revocast/revocast/events"
@@ -33,8 +32,6 @@ import (
 )
 
 const (
-	// drainWithin bounds how long requests under way may take at the end.
-	drainWithin = 5 * time.Second
 	// challengeRealm is what challenges name (RFC 9110 section 11.5).
 	challengeRealm = "revocast"
 )
@@ -143,10 +140,13 @@ func (a *App) openFeed() (err error) {
 	if err != nil {
 		a.log.Warn("the instance before this one is not known; issuers may miss it for a while", zap.Error(err))
 	}
-	cfg := feed(a.cfg)
+	if a.store.Unusable() != nil {
+		replaces = "" // the directory may be another's, who is alive
+	}
+	cfg := feed(a.cfg, logSeldom(a.log))
 	cfg.Instance, cfg.Replaces, cfg.Version = a.instance, replaces, a.version
 	a.syncer, err = syncer.New(cfg, syncer.Deps{
-		Denylist: &sink{denylist: a.denylist, keys: a.ours, log: a.log}, Cursor: replica.Cursor(cursor), Entries: a.entries, Restart: a.denylist.Lost(), Log: a.log, Metrics: a.metrics,
+		Denylist: &sink{denylist: a.denylist, keys: a.ours, log: a.log}, Cursor: replica.Cursor(cursor), Entries: a.denylist.Entries, Restart: a.denylist.Lost(), Log: a.log, Metrics: a.metrics,
 	})
 	if err != nil {
 		return err
@@ -155,12 +155,26 @@ func (a *App) openFeed() (err error) {
 	return registerDenylist(a.metrics, a.denylist, a.cfg.BudgetBytes)
 }
 
-// feed says which feed is followed, and where.
-func feed(cfg config.Config) syncer.Config {
+// feed says which feed is followed, and where. What keeps it from connecting goes to
+// warn, as often as it is tried.
+func feed(cfg config.Config, warn func(error)) syncer.Config {
+	options := []nats.Option{
+		nats.UserCredentials(cfg.NATSCreds),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { warn(err) }),
+	}
 	return syncer.Config{
-		Realm: subject.Realm(cfg.Realm), URL: cfg.NATSURL, Options: []nats.Option{nats.UserCredentials(cfg.NATSCreds)},
+		Realm: subject.Realm(cfg.Realm), URL: cfg.NATSURL, Options: append(options, cfg.NATSFiles().Options(warn)...),
 		Root: cfg.Root, ID: cfg.ID, StaleAfter: cfg.StaleAfter,
 	}
+}
+
+// logSeldom logs each reason once a minute, for a broker that is away is tried often.
+// The reason is in the message, since that is what the sampler goes by.
+func logSeldom(log *zap.Logger) func(error) {
+	log = log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
+	}))
+	return func(err error) { log.Warn("connecting to the broker: " + err.Error()) }
 }
 
 func (a *App) openFront() error {
@@ -187,9 +201,6 @@ func (a *App) openFront() error {
 	return a.registerView()
 }
 
-// maxUnwritten bounds how much a cold start may hold in memory alone.
-const maxUnwritten = 500_000
-
 // awaitColdStart returns when the disk may be written. A sidecar that starts from
 // nothing first becomes able to answer: until it has caught up there is nothing on
 // disk that a restart could use, and two cores have better things to do.
@@ -199,7 +210,7 @@ func (a *App) awaitColdStart(ctx context.Context) {
 	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for !a.syncer.State().CaughtUp && a.denylist.Status().Queued < maxUnwritten {
+	for !a.syncer.State().CaughtUp && a.denylist.Status().Queued < denylist.MostUnwritten {
 		select {
 		case <-ctx.Done():
 			return
@@ -236,12 +247,7 @@ func (a *App) Run(ctx context.Context) error {
 		group.Go(func() error { return s.serve(a.log) })
 		group.Go(func() error {
 			<-ctx.Done()
-			drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
-			defer cancel()
-			if err := s.Shutdown(drain); err != nil && !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("draining %s: %w", s.name, err)
-			}
-			return nil
+			return s.drain(context.WithoutCancel(ctx), a.log)
 		})
 	}
 	err = group.Wait()

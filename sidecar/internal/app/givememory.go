@@ -9,7 +9,7 @@ import (
 // giveMemoryBack returns to the system what a start took and nothing needs any more,
 // once everything has been read and written. Left to itself the runtime takes minutes.
 func (a *App) giveMemoryBack(ctx context.Context) error {
-	ticker := time.NewTicker(time.Second)
+	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {

@@ -32,13 +32,3 @@ func takeOver(dir, instance string) (before string, err error) {
 	}
 	return before, nil
 }
-
-// entries is how many revocations the denylist holds.
-func (a *App) entries() int {
-	list := a.denylist.Status()
-	n := list.Narrow
-	for _, wide := range list.Wide {
-		n += wide
-	}
-	return n
-}

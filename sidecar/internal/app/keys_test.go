@@ -130,7 +130,15 @@ type running struct {
 	stop   func()
 }
 
+// startSidecar waits until it is ready.
 func startSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, dir string, change ...func(*config.Config)) *running {
+	t.Helper()
+	r := launchSidecar(t, s, root, dir, change...)
+	eventstest.Eventually(t, func(context.Context) error { return r.unready() })
+	return r
+}
+
+func launchSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, dir string, change ...func(*config.Config)) *running {
 	t.Helper()
 	var trusts []token.Trust
 	for _, rule := range []string{
@@ -143,7 +151,7 @@ func startSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, di
 		}
 		trusts = append(trusts, trust)
 	}
-	core, logged := observer.New(zapcore.ErrorLevel)
+	core, logged := observer.New(zapcore.WarnLevel)
 	cfg := config.Config{
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", NATSURL: s.URL(), NATSCreds: s.Credentials(topology.Sidecar),
 		Realm: string(eventstest.Realm), ID: "keys", DataDir: filepath.Join(dir, "data"), Trusts: trusts, Root: root,
@@ -172,7 +180,6 @@ func startSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, di
 		a.Close()
 	}}
 	t.Cleanup(r.stop)
-	eventstest.Eventually(t, func(context.Context) error { return a.unready() })
 	return r
 }
 

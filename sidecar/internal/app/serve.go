@@ -31,6 +31,25 @@ func (s server) serve(log *zap.Logger) error {
 	return nil
 }
 
+// drainWithin bounds how long requests under way may take at the end.
+const drainWithin = 5 * time.Second
+
+// drain lets requests under way finish, and then ends what is left. That may be nobody's
+// request: a connection that a client opened ahead and has not used yet.
+func (s server) drain(ctx context.Context, log *zap.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	err := s.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		log.Warn("connections were cut off at the end", zap.String("for", s.name), zap.Duration("after", drainWithin))
+		err = s.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("draining %s: %w", s.name, err)
+	}
+	return nil
+}
+
 // servers opens the listeners; all or none.
 func (a *App) servers(ctx context.Context) (_ []server, err error) {
 	public := http.NewServeMux()

@@ -36,7 +36,9 @@ func (s *sink) Apply(a replica.Apply) error {
 			s.log.Error("announced keys", zap.Error(err))
 		}
 	}
-	err := s.denylist.Apply(denylist.Batch{Entries: a.Entries, Lifted: a.Lifts, Cursor: denylist.Cursor(a.Cursor)})
+	err := s.denylist.Apply(denylist.Batch{
+		Entries: a.Entries, Lifted: a.Lifts, Cursor: denylist.Cursor(a.Cursor), Begins: a.Begins,
+	})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
@@ -18,6 +19,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +30,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/revocast/revocast/events/natsconn"
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/token"
@@ -42,8 +45,11 @@ type Config struct {
 	MetricsListen string `group:"listen" help:"Metrics on a listener of their own as well; empty for none."`
 	SocketMode    string `default:"0660" group:"listen" help:"File mode of Unix sockets, octal."`
 
-	NATSURL   string `name:"nats-url" env:"REVOCAST_NATS_URL" default:"nats://127.0.0.1:4222" group:"feed" help:"NATS servers, comma-separated."`
+	NATSURL   string `name:"nats-url" env:"REVOCAST_NATS_URL" default:"nats://127.0.0.1:4222" group:"feed" placeholder:"URL,…" help:"NATS servers, nats:// or tls://, comma-separated; any one that answers will do (${default})."`
 	NATSCreds string `name:"nats-creds" env:"REVOCAST_NATS_CREDS" placeholder:"FILE" type:"path" group:"feed" help:"Credentials of the sidecar role; required."`
+	NATSCA    string `name:"nats-ca" env:"REVOCAST_NATS_CA" placeholder:"FILE" type:"path" group:"feed" help:"Authorities, PEM, that the servers' certificates must come from, instead of the system's. This and the next two demand TLS, and are read again at every connection."`
+	NATSCert  string `name:"nats-cert" env:"REVOCAST_NATS_CERT" placeholder:"FILE" type:"path" group:"feed" help:"Client certificate, PEM, with its chain, for servers that want one besides the credentials."`
+	NATSKey   string `name:"nats-key" env:"REVOCAST_NATS_KEY" placeholder:"FILE" type:"path" group:"feed" help:"Its key, PEM."`
 	Realm     string `default:"default" group:"feed" help:"Whose feed is followed."`
 	RealmRoot string `placeholder:"FILE" type:"path" group:"feed" help:"The realm's root public key, PEM. Only what it has signed may allow anything; without it nothing may."`
 	ID        string `placeholder:"NAME" group:"feed" help:"Name in reports (default: the host's name)."`
@@ -67,7 +73,7 @@ type Config struct {
 	Version kong.VersionFlag `env:"-" help:"Print the version and leave."`
 
 	Run  struct{} `cmd:"" default:"1" help:"Answer requests; what is done without a command."`
-	Fsck struct{} `cmd:"" help:"Compare the data directory of a sidecar that does not run with the feed: a report as JSON, exit status 1 if something is wrong. It looks at a copy, for which the temporary directory needs room."`
+	Fsck fsck     `cmd:"" help:"Compare the data directory of a sidecar that does not run with the feed."`
 
 	// Derived by Parse.
 	Command    Command           `kong:"-"`
@@ -77,6 +83,26 @@ type Config struct {
 	// BudgetBytes is for denylist and cache together; zero for none.
 	BudgetBytes int64       `kong:"-"`
 	Mode        os.FileMode `kong:"-"`
+}
+
+// fsck is the command of that name, which has no flags of its own.
+type fsck struct{}
+
+// Help is asked by kong.
+func (fsck) Help() string {
+	return `For one that runs there is revocast fsck. Give it the flags that the sidecar has; those that matter are --data-dir, --realm, --realm-root and all that begin with --nats. It needs no --trust.
+
+A report is printed as JSON on standard output. Nothing is changed: a copy of the denylist is looked at, for which the temporary directory (TMPDIR) needs room. What the feed holds up to the store's position must be in the store, unless it was lifted or is over; what the store holds besides is no fault.
+
+If something is wrong, remove the directory denylist in the data directory: the sidecar reads everything from the feed again when it starts, and is not ready until it has. What only the store held, from an earlier life of the feed, is forgotten by that.
+
+Exit status 0 if nothing is wrong, 1 if something is or the comparison failed, 2 for a command line that was not understood.
+
+Examples:
+
+  sidecar fsck --nats-creds sidecar.creds --realm-root realm-root.pub --data-dir sidecar-data
+  sidecar fsck --config sidecar.yaml | jq '.clean, .faults'
+`
 }
 
 // Command is what the process is to do.
@@ -99,6 +125,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 		kong.Vars{"version": version},
 		kong.DefaultEnvars("REVOCAST"),
 		kong.Configuration(yamlFile),
+		kong.NamedMapper("path", kong.MapperFunc(filePath)),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "listen", Title: "Listeners:"},
@@ -129,6 +156,11 @@ func (c *Config) Policy() (gate.Policy, error) {
 	}, err
 }
 
+// NATSFiles are what secures the connection to the broker.
+func (c *Config) NATSFiles() natsconn.Files {
+	return natsconn.Files{CA: c.NATSCA, Cert: c.NATSCert, Key: c.NATSKey}
+}
+
 // derive reads what the flags name, and lists every fault.
 func (c *Config) derive() error {
 	var faults []error
@@ -139,8 +171,12 @@ func (c *Config) derive() error {
 	}
 	_, err := subject.ParseRealm(c.Realm)
 	add("realm", err)
+	add("nats-url", natsconn.CheckServers(c.NATSURL))
 	if c.NATSCreds == "" {
 		add("nats-creds", errors.New("needed"))
+	}
+	if err := c.NATSFiles().Check(); err != nil {
+		faults = append(faults, err) // with their flags
 	}
 	if len(c.Trust) == 0 && c.Command == CommandRun {
 		add("trust", errors.New("needed: no issuer is trusted"))
@@ -267,6 +303,20 @@ func parseBytes(s string) (int64, error) {
 		return 0, fmt.Errorf("%q is no size; want for example 64MiB", s)
 	}
 	return int64(n) * unit, nil
+}
+
+// filePath reads a path. One that is set to nothing is not set: kong alone would take
+// it for the working directory.
+func filePath(ctx *kong.DecodeContext, target reflect.Value) error {
+	var path string
+	if err := ctx.Scan.PopValueInto("file", &path); err != nil {
+		return err
+	}
+	if path = cmp.Or(path, ctx.Value.Default); path != "" {
+		path = kong.ExpandPath(path)
+	}
+	target.SetString(path)
+	return nil
 }
 
 // yamlFile makes a configuration file answer for flags that neither the command

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/revocast/revocast/events/eventstest"
+	"github.com/revocast/revocast/events/natsconn"
 	"github.com/revocast/revocast/sidecar/internal/config"
 )
 
@@ -56,22 +58,27 @@ func TestFaults(t *testing.T) {
 	}
 	_, _, err := parse(t, "--realm", "a.b", "--trust", "issuer=ftp://x", "--realm-root", bad, "--cache-size", "64MB", "--memory-budget", "lots",
 		"--socket-mode", "999", "--id", "a b", "--listen", "nowhere", "--admin-listen", "", "--metrics-listen", "unix:", "--leeway", "2m",
-		"--stale-after", "1s", "--stale-limit", "0s", "--require-scope", `a"b`)
+		"--stale-after", "1s", "--stale-limit", "0s", "--require-scope", `a"b`, "--nats-url", "nats://a,nats://user:hush@b", "--nats-ca", bad, "--nats-cert", bad)
 	if err == nil {
 		t.Fatal("it passes")
 	}
 	for _, flag := range []string{
 		"realm", "nats-creds", "trust", "realm-root", "cache-size", "memory-budget", "socket-mode", "id", "listen", "admin-listen",
-		"metrics-listen", "leeway", "stale-after",
+		"metrics-listen", "leeway", "stale-after", "nats-url",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag+": ") {
 			t.Errorf("--%s is not among the faults:\n%v", flag, err)
 		}
 	}
-	for _, text := range []string{"stale-limit", `a\"b`} {
+	for _, text := range []string{
+		"stale-limit", `a\"b`, "server 2: a user, password or token", "--nats-ca " + bad + ": holds no certificate", "--nats-cert " + bad + ": needs its key",
+	} {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("%s is not among the faults:\n%v", text, err)
 		}
+	}
+	if strings.Contains(err.Error(), "hush") {
+		t.Errorf("a password is shown:\n%v", err)
 	}
 	_, _, err = parse(t, "--nats-creds", "x")
 	if err == nil || !strings.Contains(err.Error(), "--trust: needed") {
@@ -80,6 +87,33 @@ func TestFaults(t *testing.T) {
 	_, _, err = parse(t, "--nats-creds", "x", "--trust", trust, "--trust", trust+",alg=ES256")
 	if err == nil || !strings.Contains(err.Error(), "given twice") {
 		t.Errorf("one issuer, two rules: %v", err)
+	}
+}
+
+// The files that secure the connection to the broker may come from the command line,
+// the environment and the file, like all else.
+func TestBrokerFiles(t *testing.T) {
+	ca := eventstest.NewCA(t, "ours")
+	cert, key := ca.Client(t, 2)
+	file := filepath.Join(t.TempDir(), "sidecar.yaml")
+	if err := os.WriteFile(file, []byte("nats-creds: x\nnats-ca: "+ca.File+"\nnats-cert: /nowhere\nnats-url: tls://a,tls://b:4223\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("REVOCAST_NATS_CERT", cert)
+	c, _, err := parse(t, "--config", file, "--trust", trust, "--nats-key", key)
+	if want := (natsconn.Files{CA: ca.File, Cert: cert, Key: key}); err != nil || c.NATSFiles() != want || c.NATSURL != "tls://a,tls://b:4223" {
+		t.Errorf("%+v, want %+v; %s; %v", c.NATSFiles(), want, c.NATSURL, err)
+	}
+	// What is set to nothing, as templates do, is not set.
+	for _, name := range []string{"NATS_CA", "NATS_CERT", "NATS_KEY", "REALM_ROOT", "DATA_DIR"} {
+		t.Setenv("REVOCAST_"+name, "")
+	}
+	c, _, err = parse(t, "--nats-creds", "~/x", "--trust", trust)
+	if err != nil || c.NATSFiles() != (natsconn.Files{}) || c.RealmRoot != "" || filepath.Base(c.DataDir) != "sidecar-data" || !filepath.IsAbs(c.NATSCreds) {
+		t.Errorf("set to nothing: %+v, %v", c, err)
+	}
+	if _, _, err = parse(t, "--nats-creds", "", "--trust", trust); err == nil || !strings.Contains(err.Error(), "--nats-creds: needed") {
+		t.Errorf("credentials set to nothing: %v", err)
 	}
 }
 

@@ -31,12 +31,12 @@ func (d *Denylist) Apply(b Batch) error {
 		lifted = append(lifted, l)
 	}
 	d.awaitRoom()
-	d.take(b.Entries, lifted, b.Cursor)
+	d.take(b.Entries, lifted, b.Cursor, b.Begins)
 	d.signal()
 	return nil
 }
 
-func (d *Denylist) take(entries []events.Revocation, lifted []events.Lift, c Cursor) {
+func (d *Denylist) take(entries []events.Revocation, lifted []events.Lift, c Cursor, begins bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range lifted {
@@ -55,7 +55,7 @@ func (d *Denylist) take(entries []events.Revocation, lifted []events.Lift, c Cur
 		d.mu.Unlock() // look-ups that wait get their turn
 		d.mu.Lock()
 	}
-	stored, whole := d.loss.stored(c)
+	stored, whole := d.loss.stored(c, begins)
 	d.queue.finish(lifted, stored)
 	if whole {
 		d.complete.Store(true)

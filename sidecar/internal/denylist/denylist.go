@@ -89,7 +89,9 @@ func New(cfg Config, store Store) (*Denylist, error) {
 	batches := 0
 	for b, err := range store.Load() {
 		if errors.Is(err, ErrLost) {
-			// Nothing has been taken in, and the zero cursor claims nothing.
+			// What has been taken in was proved and goes on denying; the zero cursor
+			// claims nothing of the rest.
+			d.cursor = Cursor{}
 			d.loss = loss{anew: true, cause: err}
 			d.complete.Store(true)
 			return d, nil

@@ -22,6 +22,7 @@ func TestLossesAndCrashes(t *testing.T) {
 		store := &losing{Store: memstore.New()}
 		var d *denylist.Denylist
 		head, at := 0, 0 // of the feed, and how far it is followed
+		loaded := 0      // how far a snapshot that is being loaded has come
 		fresh := time.Time{}
 		applied := map[int]bool{} // in this life, or claimed by a fresh disk
 		look := func() {
@@ -44,6 +45,7 @@ func TestLossesAndCrashes(t *testing.T) {
 			if at, fresh = int(c.Sequence), c.FreshAsOf; fresh.IsZero() {
 				at = 0
 			}
+			loaded = 0
 			clear(applied)
 			for n := 1; n <= at; n++ {
 				applied[n] = true
@@ -52,7 +54,7 @@ func TestLossesAndCrashes(t *testing.T) {
 		give := func(n int) {
 			b := feedAt(n, fresh)
 			if n == 0 {
-				b.Entries = nil
+				loaded = 0
 			}
 			if err := d.Apply(b); err != nil {
 				rt.Fatal(err)
@@ -73,8 +75,20 @@ func TestLossesAndCrashes(t *testing.T) {
 			"revoke": func(*rapid.T) {
 				head = min(head+1, sessions)
 			},
+			"heed": func(*rapid.T) { heed() },
+			"part": func(*rapid.T) {
+				if at == 0 && loaded < head {
+					loaded++
+					b := feedAt(loaded, fresh)
+					b.Cursor.Sequence = 0
+					if err := d.Apply(b); err != nil {
+						rt.Fatal(err)
+					}
+					applied[loaded] = true
+				}
+			},
+			"loaded": func(*rapid.T) { at = max(at, loaded) },
 			"follow": func(*rapid.T) {
-				heed()
 				if at < head {
 					give(at + 1)
 				}
@@ -85,7 +99,7 @@ func TestLossesAndCrashes(t *testing.T) {
 				}
 				fresh = maxTime(fresh, now).Add(time.Second)
 				b := feedAt(0, fresh)
-				b.Entries, b.Cursor.Sequence = nil, uint64(at)
+				b.Cursor.Sequence, b.Begins = uint64(at), false
 				if at > 0 {
 					if err := d.Apply(b); err != nil {
 						rt.Fatal(err)

@@ -55,13 +55,14 @@ func (l *loss) proved(before disk) error {
 }
 
 // stored gives the cursor that the disk may keep for c, which has been applied, and
-// whether everything that was lost has come again.
-func (l *loss) stored(c Cursor) (_ Cursor, whole bool) {
+// whether everything that was lost has come again. A sequence of zero is no beginning:
+// the parts of a snapshot have it too.
+func (l *loss) stored(c Cursor, begins bool) (_ Cursor, whole bool) {
 	switch {
 	case l.phase == none, c == Cursor{}:
 		return c, false
 	case l.phase == asked:
-		if c.Sequence != 0 {
+		if !begins {
 			return Cursor{}, false // of the feed as it went on
 		}
 		l.phase, l.fresh = following, c.FreshAsOf

@@ -22,6 +22,7 @@ type losing struct {
 	mu             sync.Mutex
 	lost, unusable bool
 	begun          int
+	gives          int // how many batches it loads before it fails
 }
 
 func (l *losing) lose(unusable bool) {
@@ -78,10 +79,12 @@ func (l *losing) Expire(ctx context.Context, now time.Time) error {
 
 func (l *losing) Load() iter.Seq2[denylist.Batch, error] {
 	return func(yield func(denylist.Batch, error) bool) {
+		given := 0
 		for b, err := range l.Store.Load() {
-			if e := l.err(); e != nil {
+			if e := l.err(); e != nil && given >= l.gives {
 				b, err = denylist.Batch{}, e
 			}
+			given++
 			if !yield(b, err) || err != nil {
 				return
 			}
@@ -91,7 +94,7 @@ func (l *losing) Load() iter.Seq2[denylist.Batch, error] {
 
 // feed gives batches of a feed whose n-th entry revokes session n.
 func feedAt(n int, fresh time.Time) denylist.Batch {
-	b := denylist.Batch{Cursor: denylist.Cursor{Epoch: "e", Sequence: uint64(n), FreshAsOf: fresh}}
+	b := denylist.Batch{Cursor: denylist.Cursor{Epoch: "e", Sequence: uint64(n), FreshAsOf: fresh}, Begins: n == 0}
 	if n > 0 {
 		b.Entries = append(b.Entries, denylisttest.Session(n, fmt.Sprint(n)))
 	}
@@ -124,7 +127,7 @@ func TestStoreLost(t *testing.T) {
 		start(t, d)
 		wide := feedAt(0, now)
 		wide.Entries = []events.Revocation{denylisttest.Subject(9, "someone")}
-		wide.Cursor.Sequence = 1
+		wide.Cursor.Sequence, wide.Begins = 1, false
 		apply(t, d, wide)
 		for n := 2; n <= 5; n++ {
 			apply(t, d, feedAt(n, now))
@@ -166,7 +169,7 @@ func TestStoreLost(t *testing.T) {
 			wantVerdict(t, d, fmt.Sprint(n), true)
 		}
 		last := feedAt(0, now.Add(3*time.Second))
-		last.Cursor.Sequence = 8
+		last.Cursor.Sequence, last.Begins = 8, false
 		apply(t, d, last)
 		synctest.Wait()
 		if s := d.Status(); s.Rebuilding || s.DiskErr != nil {
@@ -265,6 +268,73 @@ func TestStoreLostWhenExpiring(t *testing.T) {
 			t.Errorf("begun %d times, %+v", store.begun, s)
 		}
 		wantVerdict(t, d, "1", true)
+	})
+}
+
+// A store may turn out to be damaged behind its first batch, when its cursor is known
+// already. That cursor must not be followed: what it stands for is not there.
+func TestStartLosesWhatFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := denylisttest.Now()
+		disk := memstore.New()
+		for n := 1; n <= 3; n++ {
+			denylisttest.Apply(t, disk, feedAt(n, now))
+		}
+		store := &losing{Store: disk, gives: 1}
+		store.lose(false)
+		d := newList(t, store)
+		start(t, d)
+		if s := d.Status(); s.Cursor != (denylist.Cursor{}) || s.DiskErr == nil {
+			t.Errorf("at first: %+v", s)
+		}
+		for n := 1; n <= 3; n++ {
+			apply(t, d, feedAt(n, now))
+		}
+		time.Sleep(time.Minute)
+		for _, name := range []string{"1", "2", "3"} {
+			wantVerdict(t, d, name, true)
+		}
+		if s := d.Status(); s.DiskErr != nil || s.Queued != 0 || s.Cursor != feedAt(3, now).Cursor {
+			t.Errorf("in the end: %+v", s)
+		}
+		if got := denylisttest.Read(t, store); len(got.Entries) != 3 || got.Cursor != feedAt(3, now).Cursor {
+			t.Errorf("on disk: %+v", got)
+		}
+	})
+}
+
+// The parts of a snapshot stand at sequence zero like a beginning. A store lost between
+// two of them has lost the first, and what follows does not bring it again.
+func TestLostBetweenPartsOfASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := denylisttest.Now()
+		store := &losing{Store: memstore.New()}
+		d := newList(t, store)
+		start(t, d)
+		part := func(n int) denylist.Batch {
+			b := feedAt(n, time.Time{})
+			b.Cursor.Sequence = 0
+			return b
+		}
+		apply(t, d, part(1))
+		synctest.Wait()
+		store.lose(false)
+		wantError(t, d, "1")
+		apply(t, d, part(2))
+		apply(t, d, feedAt(3, now.Add(time.Second)))
+		synctest.Wait()
+		wantAsked(t, d)
+		wantError(t, d, "1")
+		wantVerdict(t, d, "3", true)
+		apply(t, d, feedAt(0, time.Time{}))
+		apply(t, d, part(1))
+		apply(t, d, part(2))
+		apply(t, d, feedAt(3, now.Add(2*time.Second)))
+		synctest.Wait()
+		for _, session := range []string{"1", "2", "3"} {
+			wantVerdict(t, d, session, true)
+		}
+		wantVerdict(t, d, "none", false)
 	})
 }
 

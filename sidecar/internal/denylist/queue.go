@@ -2,6 +2,7 @@ package denylist
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/revocast/revocast/events"
@@ -13,7 +14,7 @@ import (
 //
 // It is never full: while the disk lags or fails, memory is the only place where
 // these entries deny, so none is refused and none is dropped before it expires. A
-// narrow entry takes about 90 bytes.
+// narrow entry takes about 50 bytes.
 type queue struct {
 	segments []*segment // oldest first
 	narrow   int
@@ -26,19 +27,26 @@ const segmentEntries = 8192
 // segment is a stretch of the feed that is written in one go. Narrow entries are
 // packed into records, wide ones are in the wide table as well.
 //
-// A record is: uvarint, how far back the previous record with the same short key
-// is (0 for none); kind; varint source; varint expiry; packed id; packed target.
+// A record is: kind; varint source; varint expiry; packed id; packed target.
 type segment struct {
 	records []byte
-	last    map[uint32]uint32 // short key → offset of its last record
+	places  []place // of the records; in order once the segment is sealed
 	sources []source
 	wide    []events.Revocation
 	lifted  []events.Lift
 	cursor  Cursor
-	narrow  int
 	until   int64 // when the last of it expires
-	sealed  bool  // takes nothing more, since it is on its way to the disk or ends with lifts
+	sealed  bool  // takes nothing more: it is full, on its way to the disk, or ends with lifts
 }
+
+// place says where a record is: above, the upper half of its key; below, its offset.
+type place uint64
+
+func placeOf(key uint64, offset int) place {
+	return place(key&^math.MaxUint32 | uint64(offset)) // #nosec G115 -- a segment is a few megabytes at most
+}
+
+func (p place) offset() int { return int(p & math.MaxUint32) }
 
 // source is what the entries of one time have in common.
 type source struct {
@@ -47,14 +55,34 @@ type source struct {
 	by     events.Initiator
 }
 
+// narrow is how many narrow entries the segment has.
+func (s *segment) narrow() int { return len(s.places) }
+
+// seal has the segment take nothing more.
+func (s *segment) seal() {
+	if !s.sealed {
+		s.sealed = true
+		slices.Sort(s.places)
+	}
+}
+
 // open gives the segment that takes the next entry.
 func (q *queue) open() *segment {
+	var records []byte
+	var places []place
 	if n := len(q.segments); n > 0 {
-		if s := q.segments[n-1]; !s.sealed && s.narrow+len(s.wide) < segmentEntries {
+		s := q.segments[n-1]
+		full := s.narrow()+len(s.wide) >= segmentEntries
+		if !s.sealed && !full {
 			return s
 		}
+		s.seal()
+		if full { // the next one will be, too
+			records = make([]byte, 0, len(s.records)+len(s.records)/64)
+			places = make([]place, 0, segmentEntries)
+		}
 	}
-	s := &segment{last: map[uint32]uint32{}}
+	s := &segment{records: records, places: places}
 	q.segments = append(q.segments, s)
 	return s
 }
@@ -67,19 +95,12 @@ func (q *queue) add(r *events.Revocation, key uint64) {
 		s.wide = append(s.wide, *r)
 		return
 	}
-	short, at := uint32(key>>32), uint32(len(s.records)) // #nosec G115 -- a segment is a few megabytes at most
-	var back uint32
-	if previous, ok := s.last[short]; ok {
-		back = at - previous
-	}
-	s.last[short] = at
-	b := binary.AppendUvarint(s.records, uint64(back))
-	b = append(b, byte(r.Kind))
+	s.places = append(s.places, placeOf(key, len(s.records)))
+	b := append(s.records, byte(r.Kind))
 	b = binary.AppendVarint(b, int64(s.source(r)))
 	b = binary.AppendVarint(b, untilSeconds(r.Until))
 	b = compact.Append(b, string(r.ID))
 	s.records = compact.Append(b, r.Target)
-	s.narrow++
 	q.narrow++
 }
 
@@ -109,28 +130,37 @@ func (q *queue) finish(lifted []events.Lift, c Cursor) {
 		s.until = max(s.until, untilSeconds(l.Until))
 	}
 	s.lifted = lifted
-	s.sealed = len(lifted) > 0
+	if len(lifted) > 0 {
+		s.seal()
+	}
 }
 
 // find appends the narrow entries that name at, whose key is given.
 func (q *queue) find(found []events.Revocation, at target, key uint64) []events.Revocation {
+	least := placeOf(key, 0)
 	for _, s := range q.segments {
-		offset, ok := s.last[uint32(key>>32)]
-		for ok {
-			r, back, _ := s.read(s.records[offset:])
-			if targetOf(&r) == at {
+		places := s.places
+		if s.sealed {
+			first, _ := slices.BinarySearch(places, least)
+			places = places[first:]
+		}
+		for _, p := range places {
+			if p&^math.MaxUint32 != least {
+				if s.sealed {
+					break
+				}
+				continue
+			}
+			if r, _ := s.read(s.records[p.offset():]); targetOf(&r) == at {
 				found = append(found, r)
 			}
-			offset, ok = offset-back, back > 0
 		}
 	}
 	return found
 }
 
 // read decodes the record that b begins with.
-func (s *segment) read(b []byte) (r events.Revocation, back uint32, rest []byte) {
-	distance, n := binary.Uvarint(b)
-	b = b[n:]
+func (s *segment) read(b []byte) (r events.Revocation, rest []byte) {
 	r.Kind, b = events.Kind(b[0]), b[1:]
 	from, n := binary.Varint(b)
 	b = b[n:]
@@ -141,19 +171,19 @@ func (s *segment) read(b []byte) (r events.Revocation, back uint32, rest []byte)
 	r.ID, r.Target = events.RevocationID(id), name
 	r.Issuer, r.Reason, r.By = is.issuer, is.reason, is.by
 	r.Until = deadline(until)
-	return r, uint32(distance), b // #nosec G115 -- written from a uint32
+	return r, b
 }
 
 // writeSegments is how many segments are written in one go, if there are so many: a
 // store writes much at once faster than little. None follows one with lifts.
-const writeSegments = 8
+const writeSegments = 4
 
 // oldest seals the segments to be written next, none if there are none. They do not
 // change any more, but for their cursors, and may be read without a lock.
 func (q *queue) oldest() []*segment {
 	n := 0
 	for _, s := range q.segments[:min(len(q.segments), writeSegments)] {
-		s.sealed = true
+		s.seal()
 		n++
 		if len(s.lifted) > 0 {
 			break
@@ -165,10 +195,10 @@ func (q *queue) oldest() []*segment {
 
 // entries appends what the segment holds.
 func (s *segment) entries(to []events.Revocation) []events.Revocation {
-	to = slices.Grow(to, s.narrow+len(s.wide))
+	to = slices.Grow(to, s.narrow()+len(s.wide))
 	for b := s.records; len(b) > 0; {
 		var r events.Revocation
-		r, _, b = s.read(b)
+		r, b = s.read(b)
 		to = append(to, r)
 	}
 	return append(to, s.wide...)
@@ -180,7 +210,7 @@ func (q *queue) drop(written []*segment) {
 		if !slices.Contains(written, s) {
 			return false
 		}
-		q.narrow -= s.narrow
+		q.narrow -= s.narrow()
 		return true
 	})
 	q.writing = 0
@@ -200,7 +230,7 @@ func (q *queue) failed() { q.writing = 0 }
 func (q *queue) bytes() int {
 	n := 0
 	for _, s := range q.segments {
-		n += cap(s.records) + len(s.last)*lastBytes + len(s.wide)*wideBytes
+		n += cap(s.records) + cap(s.places)*placeBytes + len(s.wide)*wideBytes
 	}
 	return n
 }
@@ -213,7 +243,7 @@ func (q *queue) expire(now int64) {
 	waiting := slices.DeleteFunc(q.segments[keep:], func(s *segment) bool {
 		gone := s.until < now
 		if gone {
-			q.narrow -= s.narrow
+			q.narrow -= s.narrow()
 		}
 		return gone
 	})

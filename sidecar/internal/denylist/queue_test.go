@@ -25,16 +25,22 @@ func TestQueueTellsEqualKeysApart(t *testing.T) {
 		entry(5, events.KindSession, "i", "a"),
 	}
 	var q queue
+	q.add(new(entry(6, events.KindSession, "i", "other")), 8<<32)
 	for i := range entries {
-		q.add(&entries[i], 7)
+		q.add(&entries[i], 7<<32|uint64(5-i))
 	}
-	for i, want := range [][]int{{5, 1}, {2}, {3}, {4}} {
-		var got []int
-		for _, r := range q.find(nil, targetOf(&entries[i]), 7) {
-			got = append(got, slices.Index(entries, r)+1)
+	for _, sealed := range []bool{false, true} {
+		if sealed {
+			q.segments[0].seal()
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%+v: found %v, want %v", targetOf(&entries[i]), got, want)
+		for i, want := range [][]int{{1, 5}, {2}, {3}, {4}} {
+			var got []int
+			for _, r := range q.find(nil, targetOf(&entries[i]), 7<<32) {
+				got = append(got, slices.Index(entries, r)+1)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("sealed %t, %+v: found %v, want %v", sealed, targetOf(&entries[i]), got, want)
+			}
 		}
 	}
 }

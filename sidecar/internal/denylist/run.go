@@ -170,9 +170,9 @@ func (d *Denylist) retry(ctx context.Context, last *error, f func() error) {
 	}
 }
 
-// mostUnwritten is how many entries a cold start may have in memory alone, at 90
+// MostUnwritten is how many entries a cold start may have in memory alone, at 50
 // bytes each: what comes faster than the disk takes it has to wait.
-const mostUnwritten = 500_000
+const MostUnwritten = 1 << 20
 
 func (d *Denylist) setRunning(is bool) {
 	d.mu.Lock()
@@ -186,7 +186,7 @@ func (d *Denylist) setRunning(is bool) {
 func (d *Denylist) awaitRoom() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for d.running && d.writeErr == nil && d.queue.narrow >= mostUnwritten &&
+	for d.running && d.writeErr == nil && d.queue.narrow >= MostUnwritten &&
 		(d.cursor.FreshAsOf.IsZero() || d.loss.phase == following) {
 		d.room.Wait()
 	}

@@ -35,6 +35,9 @@ type Batch struct {
 	// Cursor is where the feed stands after the batch. The zero Cursor leaves it
 	// where it was.
 	Cursor Cursor
+	// Begins says that the batches from this one on bring everything that the feed
+	// holds. It matters to a [Denylist] whose store has lost something, and to no store.
+	Begins bool
 }
 
 // Store is the disk behind a denylist. Package denylisttest holds the suite that

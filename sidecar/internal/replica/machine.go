@@ -234,7 +234,7 @@ func (m *Machine) Named(epoch events.Epoch, stored time.Time) Effects {
 	}
 	m.cursor.Epoch, m.sure = epoch, stored
 	m.begin()
-	m.open = &Apply{Cursor: m.cursor}
+	m.open = &Apply{Cursor: m.cursor, Begins: true}
 	return Effects{Apply: m.open}
 }
 
@@ -254,7 +254,7 @@ func (m *Machine) resync(epoch events.Epoch, l Message) Effects {
 	m.waiting.put(l)
 	// Written down at once: otherwise a restart in the midst of it would go on
 	// from the old cursor, which the stream may have passed by then.
-	m.open = &Apply{Cursor: m.cursor}
+	m.open = &Apply{Cursor: m.cursor, Begins: true}
 	return Effects{Apply: m.open}
 }
 

@@ -14,6 +14,6 @@ func (m *Machine) Restart() Effects {
 	m.begin()
 	// Written down at once, like that of a new epoch: what is written from here on
 	// begins with nothing.
-	m.open = &Apply{Cursor: m.cursor}
+	m.open = &Apply{Cursor: m.cursor, Begins: true}
 	return Effects{Apply: m.open}
 }

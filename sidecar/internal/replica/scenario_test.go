@@ -278,6 +278,9 @@ func (s *story) perform(e replica.Effects) {
 	for e.Apply != nil {
 		a := e.Apply
 		fmt.Fprintf(&s.out, "  apply to %s", cursorText(a.Cursor))
+		if a.Begins {
+			s.out.WriteString(" from the beginning")
+		}
 		for _, r := range a.Entries {
 			fmt.Fprintf(&s.out, " revoke:%s", r.ID)
 		}

@@ -70,6 +70,8 @@ type Apply struct {
 	Retired []events.Key
 	// Cursor may lie behind an earlier one, after a new epoch or a rollback.
 	Cursor Cursor
+	// Begins: from here on everything that the feed holds is given, whatever was before.
+	Begins bool
 }
 
 // Fetch asks for what the stream holds from a sequence on. It must end with one

@@ -93,8 +93,12 @@ func (s *schedule) enforced(c replica.Cursor, now time.Time) {
 	s.answer(now)
 }
 
-// answer wants a report if one of the asks has come true.
+// answer wants a report if one of the asks has come true. While the feed is not followed
+// it is not certain that this is still the life of it in which the cursor was reached.
 func (s *schedule) answer(now time.Time) {
+	if s.state != events.StateFollowing {
+		return
+	}
 	reached := s.steps[len(s.steps)-1].sequence
 	before := len(s.asks)
 	s.asks = slices.DeleteFunc(s.asks, func(a events.Ask) bool {
@@ -114,6 +118,7 @@ func (s *schedule) became(state events.SidecarState, now time.Time) {
 	if state != s.state {
 		s.state = state
 		s.want(false, now)
+		s.answer(now)
 	}
 }
 

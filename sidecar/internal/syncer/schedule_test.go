@@ -10,14 +10,21 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/replica"
 )
 
+// following is the schedule of a sidecar that follows the feed and has said so.
+func following(c replica.Cursor, now time.Time) *schedule {
+	s := newSchedule(c, now)
+	s.became(events.StateFollowing, now)
+	s.sent(now)
+	return s
+}
+
 func at(sequence uint64) replica.Cursor { return replica.Cursor{Epoch: "e", Sequence: sequence} }
 
 // A report that is asked for waits for what was asked, and then says for how long that
 // has been enforced.
 func TestAskedForWhatIsNotThereYet(t *testing.T) {
 	now := time.Unix(1000, 0)
-	s := newSchedule(at(5), now)
-	s.sent(now)
+	s := following(at(5), now)
 	now = now.Add(time.Second)
 	s.ask(events.Ask{Epoch: "e", Sequence: 7}, now)
 	if !s.due.After(now) {
@@ -46,7 +53,7 @@ func TestAskedForWhatIsNotThereYet(t *testing.T) {
 // too high.
 func TestAskedLater(t *testing.T) {
 	start := time.Unix(1000, 0)
-	s := newSchedule(at(1), start)
+	s := following(at(1), start)
 	for n := range uint64(10 * remembered) {
 		s.enforced(at(2+n), start.Add(time.Duration(n)*time.Second))
 	}
@@ -66,8 +73,7 @@ func TestAskedLater(t *testing.T) {
 // An ask for another life of the feed is answered in that life alone.
 func TestAskedForAnotherEpoch(t *testing.T) {
 	now := time.Unix(1000, 0)
-	s := newSchedule(at(100), now)
-	s.sent(now)
+	s := following(at(100), now)
 	s.ask(events.Ask{Epoch: "f", Sequence: 7}, now)
 	s.enforced(at(101), now)
 	if s.asked != 0 || s.urgent {
@@ -83,6 +89,23 @@ func TestAskedForAnotherEpoch(t *testing.T) {
 	s.ask(events.Ask{Epoch: "f", Sequence: 9}, now)
 	if s.asked != 0 {
 		t.Error("what was rolled back is said to be enforced")
+	}
+}
+
+// While a sidecar reads what it may have missed, its position may be one of a feed that
+// was put back since: it answers when it follows again.
+func TestAskedWhileCatchingUp(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := following(at(100), now)
+	s.became(events.StateCatchingUp, now)
+	s.sent(now)
+	s.ask(events.Ask{Epoch: "e", Sequence: 7}, now)
+	if s.urgent || s.asked != 0 {
+		t.Error("a position in doubt answers the ask")
+	}
+	s.became(events.StateFollowing, now)
+	if !s.urgent || s.asked != 7 {
+		t.Errorf("following: urgent %t, asked %d", s.urgent, s.asked)
 	}
 }
 

@@ -36,13 +36,13 @@ func appendName(b []byte, tag byte, kind events.Kind, issuer events.Issuer, targ
 	return compact.Append(b, target)
 }
 
-// usual is room enough for an ordinary key or value.
-const usual = 128
+// usualKey and usualValue are room enough for ordinary ones.
+const usualKey, usualValue = 80, 32
 
 // liftKey is the key of a lift: name and packed revocation id. With the tag of an
 // entry it is what all keys of the entry lifted begin with.
 func liftKey(tag byte, l *events.Lift) []byte {
-	b := appendName(make([]byte, 0, usual), tag, l.Kind, l.Issuer, l.Target)
+	b := appendName(make([]byte, 0, usualKey), tag, l.Kind, l.Issuer, l.Target)
 	return compact.Append(b, string(l.RevocationID))
 }
 
@@ -50,7 +50,7 @@ func liftKey(tag byte, l *events.Lift) []byte {
 // bytes; for wide kinds also shard (2), sequence (8), cut time (8), scope (1) and
 // the excepted session to the end.
 func entryKey(r *events.Revocation) []byte {
-	b := appendName(make([]byte, 0, usual), tagEntry, r.Kind, r.Issuer, r.Target)
+	b := appendName(make([]byte, 0, usualKey), tagEntry, r.Kind, r.Issuer, r.Target)
 	b = compact.Append(b, string(r.ID))
 	b = appendTime(b, r.Until)
 	if !r.Kind.Wide() {
@@ -67,7 +67,7 @@ func entryKey(r *events.Revocation) []byte {
 const cutBytes = 2 + 8 + 8 + 1
 
 func entryValue(r *events.Revocation) []byte {
-	b := append(make([]byte, 0, usual/2), version)
+	b := append(make([]byte, 0, usualValue), version)
 	b = compact.Append(b, string(r.Reason))
 	b = compact.Append(b, r.By.Role)
 	return compact.Append(b, r.By.Name)

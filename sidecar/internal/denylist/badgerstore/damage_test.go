@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/denylist/badgerstore"
 	"github.com/revocast/revocast/sidecar/internal/denylist/denylisttest"
@@ -77,6 +78,52 @@ func TestDamageWhileRunning(t *testing.T) {
 	}
 	if found < 8 {
 		t.Errorf("only %d of 12 stores noticed", found)
+	}
+}
+
+// A denylist that meets damage when it starts follows no cursor for whose entries it has
+// nothing: it denies what was on disk, or says that it has to be told everything again.
+func TestDamageMetAtStart(t *testing.T) {
+	const entries = 18_000
+	original := t.TempDir()
+	s := open(t, original)
+	fillAtOnce(t, s, 0, entries)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(badgerstore.Current(original), "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	info, err := os.Stat(tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := 0
+	for at := int64(4 << 10); at < info.Size(); at += info.Size() / 12 {
+		dir := snapshot(t, original)
+		if err := flip(filepath.Join(badgerstore.Current(dir), filepath.Base(tables[0])), at); err != nil {
+			t.Fatal(err)
+		}
+		d, err := denylist.New(denylist.Config{}, open(t, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Status().Cursor == (denylist.Cursor{}) {
+			began++
+			continue
+		}
+		for i := 0; i < entries; i += 97 {
+			r := session(i)
+			token := denylist.Token{Issuer: r.Issuer, Session: events.SessionID(r.Target)}
+			d.Prepare(&token)
+			if f, err := d.Lookup(&token, denylisttest.Now()); err == nil && !f.Denied {
+				t.Fatalf("byte %d wrong: entry %d passes with cursor %+v", at, i, d.Status().Cursor)
+			}
+		}
+	}
+	if began == 0 {
+		t.Error("no damage was met at the start")
 	}
 }
 

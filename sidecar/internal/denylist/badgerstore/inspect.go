@@ -24,7 +24,7 @@ var errDamaged = errors.New("store is damaged")
 // process over other damage; none of that may happen to a denylist.
 //
 // It reads what does not grow with the list: the manifest, the index of every table,
-// the sizes of logs. Blocks are proved when they are read (see [generation.prove]).
+// the sizes of logs, and those of them that a kill left beside the newest. Blocks are proved when they are read (see [generation.prove]).
 func inspect(dir string) (tables int, err error) {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,13 +48,17 @@ func inspect(dir string) (tables int, err error) {
 		}
 		newest = max(newest, version)
 	}
-	logs := 0
-	for _, f := range files {
-		if filepath.Ext(f.Name()) == ".mem" {
-			logs++
-			if err := inspectLog(filepath.Join(dir, f.Name())); err != nil {
-				return 0, err
-			}
+	logs, err := logsOf(dir)
+	if err != nil {
+		return 0, err
+	}
+	for i, name := range logs {
+		err := inspectLog(name)
+		if err == nil && i < len(logs)-1 {
+			err = inspectOlderLog(name)
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 	// A crash while a table is made leaves one that the manifest does not know, whole
@@ -62,7 +66,7 @@ func inspect(dir string) (tables int, err error) {
 	// log it was made from beside the present one, is one that the manifest has lost.
 	for _, f := range files {
 		id, isTable := table.ParseFileID(f.Name())
-		if _, is := known[id]; !isTable || is || logs > 1 || isBulk(dir, f) {
+		if _, is := known[id]; !isTable || is || len(logs) > 1 || isBulk(dir, f) {
 			continue
 		}
 		if version, err := inspectTable(filepath.Join(dir, f.Name()), options.OnTableRead); err == nil && version > newest {

@@ -87,7 +87,7 @@ func (s *Store) turnTo(next string, tables int) error {
 	}
 	g, err := s.cfg.openGeneration(dir, tables)
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(dir)) // or it would count at the next start
+		return errors.Join(err, s.discard(dir)) // or it would count at the next start
 	}
 	return s.replace(g, s.cursor)
 }

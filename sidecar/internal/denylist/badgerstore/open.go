@@ -135,10 +135,20 @@ func (s *Store) load() error {
 		return err
 	}
 	s.damage = err
-	if err := os.RemoveAll(dir); err != nil {
+	if err := s.discard(dir); err != nil {
 		return fmt.Errorf("removing what is damaged (%w): %w", s.damage, err)
 	}
 	return s.tryLoad(dir)
+}
+
+// discard removes a generation. Under another name first: what a crash in the midst of it
+// would leave might look whole.
+func (s *Store) discard(dir string) error {
+	gone := filepath.Join(s.cfg.Dir, nextGeneration)
+	if err := errors.Join(os.RemoveAll(gone), os.Rename(dir, gone), syncFile(s.cfg.Dir)); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
 }
 
 // latest gives the directory of the latest generation, and removes what a crash has

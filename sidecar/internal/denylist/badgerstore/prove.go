@@ -10,7 +10,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -94,11 +93,11 @@ func (g *generation) allFit() error {
 // logFit returns errDamaged if the log has become shorter: Badger writes to it in
 // memory, and would take the process with it.
 func (g *generation) logFit() error {
-	logs, err := filepath.Glob(filepath.Join(g.dir, "*.mem"))
+	logs, err := logsOf(g.dir)
 	if err != nil || len(logs) == 0 {
 		return err
 	}
-	info, err := os.Stat(slices.Max(logs))
+	info, err := os.Stat(logs[len(logs)-1])
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // it has become a table

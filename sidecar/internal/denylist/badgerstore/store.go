@@ -134,7 +134,7 @@ func (s *Store) settle(g *generation) error {
 // sync syncs the logs of recent writes, also of tables being written out. Finished
 // tables and the manifest Badger syncs itself.
 func (s *Store) sync() error {
-	logs, err := filepath.Glob(filepath.Join(s.dir, "*.mem"))
+	logs, err := logsOf(s.dir)
 	for _, name := range append(logs, s.dir) {
 		if e := syncFile(name); !errors.Is(e, os.ErrNotExist) { // or it has become a table
 			err = errors.Join(err, e)

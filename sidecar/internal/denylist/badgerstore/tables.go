@@ -87,8 +87,12 @@ type record struct {
 // once.
 func sorted(b denylist.Batch) []record {
 	records := make([]record, 0, len(b.Entries))
+	var value []byte
 	for i := range b.Entries {
-		records = append(records, record{key: entryKey(&b.Entries[i]), value: entryValue(&b.Entries[i])})
+		if v := entryValue(&b.Entries[i]); !bytes.Equal(v, value) { // neighbours nearly always share theirs
+			value = v
+		}
+		records = append(records, record{key: entryKey(&b.Entries[i]), value: value})
 	}
 	// Most keys begin alike, and what then differs is at random.
 	alike := len(records[0].key)

@@ -31,9 +31,10 @@ const (
 
 // broker is a process with a NATS server that holds a filled feed.
 type broker struct {
-	URL   string        `json:"url"`
-	Creds string        `json:"creds"`
-	Took  time.Duration `json:"took"`
+	URL    string        `json:"url"`
+	Creds  string        `json:"creds"`  // of a sidecar
+	Issuer string        `json:"issuer"` // an issuer's
+	Took   time.Duration `json:"took"`
 }
 
 // startBroker runs one until the test ends, and returns when its feed holds so many
@@ -95,7 +96,7 @@ func TestBrokerProcess(t *testing.T) {
 		done += n
 		copied(done)
 	}
-	b := broker{URL: s.URL(), Creds: s.Credentials(topology.Sidecar), Took: time.Since(began)}
+	b := broker{URL: s.URL(), Creds: s.Credentials(topology.Sidecar), Issuer: s.Credentials(topology.Issuer), Took: time.Since(began)}
 	if err := json.NewEncoder(os.Stdout).Encode(b); err != nil {
 		t.Fatal(err)
 	}

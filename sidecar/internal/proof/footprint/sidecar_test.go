@@ -47,6 +47,7 @@ type sidecar struct {
 type rig struct {
 	program, trust string
 	broker         broker
+	root           string // file with the realm's root key; empty: no snapshot is believed
 }
 
 // start runs a sidecar on a store and returns as soon as it is ready.
@@ -55,11 +56,15 @@ func (r rig) start(t *testing.T, store string) *sidecar {
 	sockets := t.TempDir()
 	at := func(name string) string { return filepath.Join(sockets, name) }
 	s := &sidecar{admin: over(at("admin")), auth: over(at("auth"))}
-	s.cmd = exec.CommandContext(t.Context(), r.program,
-		"--listen", "unix:"+at("auth"), "--admin-listen", "unix:"+at("admin"),
+	args := []string{
+		"--listen", "unix:" + at("auth"), "--admin-listen", "unix:" + at("admin"),
 		"--nats-url", r.broker.URL, "--nats-creds", r.broker.Creds, "--realm", "test",
 		"--trust", r.trust, "--data-dir", store, "--id", "footprint",
-	)
+	}
+	if r.root != "" {
+		args = append(args, "--realm-root", r.root)
+	}
+	s.cmd = exec.CommandContext(t.Context(), r.program, args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	began := time.Now()
@@ -151,14 +156,18 @@ func (s *sidecar) status(t *testing.T) (v status) {
 	return v
 }
 
-// settle waits until the index is whole and everything is on disk.
-func (s *sidecar) settle(t *testing.T) (v status) {
+// settle waits until the index is whole and everything is on disk, and for the second in
+// which the sidecar gives back what that took.
+func (s *sidecar) settle(t *testing.T) (v status, took time.Duration) {
 	t.Helper()
+	began := time.Now()
 	s.await(t, "settled", func() bool {
 		v = s.status(t)
 		return v.Memory.Complete && v.Store.Queued == 0
 	})
-	return v
+	took = time.Since(began)
+	time.Sleep(time.Second)
+	return v, took
 }
 
 // stop ends the sidecar in an orderly way.
