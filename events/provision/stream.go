@@ -8,7 +8,6 @@ import (
 	"maps"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,7 +24,7 @@ func (r *Realm) ensure(ctx context.Context, js jetstream.JetStream, describe fun
 		have, err := js.Stream(ctx, name)
 		switch {
 		case err == nil:
-			got, err := r.update(ctx, js, have.CachedInfo().Config, describe)
+			got, err := r.update(ctx, js, have.CachedInfo(), describe)
 			if err != nil {
 				return got, fmt.Errorf("provisioning stream %s: %w", name, err)
 			}
@@ -59,7 +58,7 @@ func (r *Realm) create(ctx context.Context, js jetstream.JetStream, s topology.S
 	want.FirstSeq = uint64(time.Now().UnixMicro())
 	made, err := js.CreateStream(ctx, want)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return want, errors.Join(err, r.discard(ctx, s))
+		return want, errors.Join(err, r.discard(ctx, s.Sources))
 	}
 	if err != nil {
 		return want, err
@@ -67,30 +66,17 @@ func (r *Realm) create(ctx context.Context, js jetstream.JetStream, s topology.S
 	return made.CachedInfo().Config, nil
 }
 
-// discard removes the consumers of a stream that was not made after all.
-func (r *Realm) discard(ctx context.Context, s topology.Stream) error {
-	for _, src := range s.Sources {
-		if err := r.js.DeleteConsumer(ctx, src.Name, src.Consumer.Name); err != nil {
-			return fmt.Errorf("removing unused consumer %s of stream %s: %w", src.Consumer.Name, src.Name, err)
-		}
-	}
-	return nil
-}
-
 // update makes an existing stream what describe says, if it is not.
-func (r *Realm) update(ctx context.Context, js jetstream.JetStream, got jetstream.StreamConfig, describe func(string) topology.Stream) (jetstream.StreamConfig, error) {
+func (r *Realm) update(ctx context.Context, js jetstream.JetStream, info *jetstream.StreamInfo, describe func(token string) topology.Stream) (jetstream.StreamConfig, error) {
+	got := info.Config
 	if later(got) {
 		want, err := convert(describe(""))
 		return got, errors.Join(err, inspect(got, want))
 	}
-	var token string
-	if len(describe("").Sources) > 0 {
-		var err error
-		if token, err = tokenOf(got); err != nil {
-			return got, err
-		}
+	s, left, err := r.resume(ctx, info, describe)
+	if err != nil {
+		return got, err
 	}
-	s := describe(token)
 	want, err := convert(s)
 	if err != nil {
 		return got, err
@@ -111,20 +97,7 @@ func (r *Realm) update(ctx context.Context, js jetstream.JetStream, got jetstrea
 		}
 		got = updated.CachedInfo().Config
 	}
-	return got, inspect(got, want)
-}
-
-// tokenOf reads the token from the consumer names in a stream's sources.
-func tokenOf(c jetstream.StreamConfig) (string, error) {
-	for _, src := range c.Sources {
-		if src.Consumer == nil {
-			continue
-		}
-		if _, token, ok := strings.Cut(src.Consumer.Name, "-"); ok && token != "" {
-			return token, nil
-		}
-	}
-	return "", errors.New("it exists and does not source through a consumer of Revocast's; it was made by something else")
+	return got, errors.Join(r.discard(ctx, left), inspect(got, want))
 }
 
 // later reports whether a stream was made by a later version than this.

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/revocast/revocast/events"
@@ -58,6 +59,7 @@ type App struct {
 	stops   []func()
 
 	conn      *nats.Conn
+	unreached func(error) // logs why there is no connection, now and then
 	realm     *provision.Realm
 	keys      *signing.Keys
 	keeper    *keeper.Keeper
@@ -150,7 +152,8 @@ func (a *App) openBroker(context.Context) error {
 		a.onClose(b.Stop)
 		url, creds = b.URL(), filepath.Join(a.cfg.CredsDir, topology.Issuer.String()+".creds")
 	}
-	conn, err := nats.Connect(url,
+	a.unreached = logSeldom(a.log)
+	options := append(a.cfg.NATSFiles().Options(a.unreached),
 		nats.Name("revocast issuer"), nats.UserCredentials(creds), nats.CustomInboxPrefix(topology.Issuer.InboxPrefix()),
 		nats.RetryOnFailedConnect(true), nats.PingInterval(10*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond),
 		nats.ReconnectJitter(200*time.Millisecond, time.Second),
@@ -160,15 +163,26 @@ func (a *App) openBroker(context.Context) error {
 		// did not happen, or knows that it may ask again.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { a.log.Warn("broker disconnected", zap.Error(err)) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { a.unreached(err) }),
 		nats.ReconnectHandler(func(*nats.Conn) { a.log.Info("broker connected again") }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { a.log.Error("broker reports", zap.Error(err)) }),
 	)
+	conn, err := nats.Connect(url, options...)
 	if err != nil {
 		return fmt.Errorf("connecting to the broker: %w", err)
 	}
 	a.onClose(conn.Close)
 	a.conn = conn
 	return nil
+}
+
+// logSeldom logs each reason once a minute, for a broker that is away is tried often.
+// The reason is in the message, since that is what the sampler goes by.
+func logSeldom(log *zap.Logger) func(error) {
+	log = log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
+	}))
+	return func(err error) { log.Warn("connecting to the broker: " + err.Error()) }
 }
 
 var errNotConnected = errors.New("not connected to the broker")

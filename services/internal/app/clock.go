@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,10 @@ const silence = 5 * time.Second
 type clock struct {
 	arrived atomic.Int64 // unix nanoseconds of the last heartbeat; zero before any
 	skew    atomic.Int64 // nanoseconds that this clock is ahead
+	// sequence is the last heartbeat's place in the feed; back is set when one came
+	// from before it: somebody put the feed back to an older copy of itself.
+	sequence atomic.Uint64
+	back     atomic.Bool
 }
 
 // watchClock follows the heartbeat for as long as the connection lives.
@@ -44,8 +49,19 @@ func (c *clock) beat(m *nats.Msg) {
 	if err != nil {
 		return // no heartbeat of the feed's
 	}
+	places := m.Header.Values(jetstream.SequenceHeader)
+	if len(places) != 1 {
+		return // whoever published it has written one of them
+	}
+	sequence, err := strconv.ParseUint(places[0], 10, 64)
+	if err != nil {
+		return
+	}
 	c.skew.Store(int64(now.Sub(stored)))
 	c.arrived.Store(now.UnixNano())
+	if c.sequence.Swap(sequence) > sequence {
+		c.back.Store(true)
+	}
 }
 
 // check returns why this clock is not to be trusted.
@@ -71,16 +87,35 @@ func (a *App) standIn(ctx context.Context) error {
 	}
 }
 
+// sourceAgain lets what reads the feed through the server begin again, as a start does:
+// else AUDIT would miss what has old sequences, and the finisher with it.
+func (a *App) sourceAgain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return a.realm.Ensure(ctx)
+}
+
 // readiness keeps finding out whether this issuer may be sent requests, and says
 // so when it changes. The first time every stream must really run; later the
-// heartbeat and the clock decide, since a fail-over may leave AUDIT behind for a
-// minute in which requests can be served all the same.
+// heartbeat, the clock and the keys decide, since a fail-over may leave AUDIT behind
+// for a minute in which requests can be served all the same.
 func (a *App) readiness(ctx context.Context) error {
 	running := false
 	for {
-		err := a.clock.check(now())
+		err := errors.Join(a.clock.check(now()), a.keys.CanSign())
 		if !a.conn.IsConnected() {
 			err = errors.Join(errNotConnected, err)
+			if why := a.conn.LastError(); why != nil { // a handshake that failed, say
+				a.unreached(why)
+			}
+		}
+		if a.clock.back.Swap(false) {
+			a.log.Warn("the feed's sequences have gone back: it was put back to an older copy of itself")
+			running = false
+			if fault := a.sourceAgain(ctx); fault != nil {
+				a.clock.back.Store(true)
+				err = errors.Join(fault, err)
+			}
 		}
 		if !running {
 			check, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -166,7 +166,12 @@ func launch(t *testing.T, c config.Config) *issuer {
 }
 
 func open(ctx context.Context, c config.Config) (*issuer, error) {
-	i := &issuer{Config: c, public: "http://" + c.Listen, admin: "http://" + c.AdminListen, log: &record{}}
+	return openLogging(ctx, c, &record{})
+}
+
+// openLogging is for who reads the log while the issuer is still being opened.
+func openLogging(ctx context.Context, c config.Config, log *record) (*issuer, error) {
+	i := &issuer{Config: c, public: "http://" + c.Listen, admin: "http://" + c.AdminListen, log: log}
 	a, err := app.New(ctx, c, i.log.logger())
 	if err != nil {
 		return nil, err

@@ -7,6 +7,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/eventstest"
+	"github.com/revocast/revocast/events/topology"
+	"github.com/revocast/revocast/services/internal/eventstore"
+	"github.com/revocast/revocast/services/internal/keyring"
 )
 
 // oneKey is what operators see of one.
@@ -189,4 +197,74 @@ func TestStolenKeyAtTheIssuers(t *testing.T) {
 	// The session outlives the key that its access token was signed with.
 	next := decode[tokens](t, b.refresh(t, old.Refresh, mobile).want(t, 200))
 	a.call(t, "GET", "/v1/session", next.Access).want(t, 200)
+}
+
+// A key's revocation that was announced while no issuer lived, and that nobody has
+// recorded: whoever starts next has another key at hand by the time it calls itself
+// ready, and does not wait for the finisher.
+func TestKeyRevokedWhileNoIssuerLived(t *testing.T) {
+	t.Parallel()
+	s := eventstest.RunServer(t)
+	c := on(t, s, t.TempDir())
+	first := start(t, c)
+	old := first.login(t)
+	stolen := kidOf(t, old.Access)
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	feed, err := eventstore.NewFeed(s.Connect(t, topology.Operator), eventstest.Realm.FeedStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := events.Revocation{
+		ID: events.RevocationID(uuid.NewString()), Kind: events.KindKey, Issuer: events.Issuer(c.Issuer), Target: stolen,
+		Reason: events.ReasonAdmin, By: events.Initiator{Role: "operator"}, Until: time.Now().Add(time.Hour),
+	}
+	e := events.Envelope{ID: events.EventID(uuid.Must(uuid.NewV7()).String()), At: time.Now(), Event: events.Revoked{Revocation: n}}
+	if _, err := feed.Publish(t.Context(), eventstest.Realm.FeedEntry(n.Kind, n.Issuer, n.Target), e, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	next := start(t, c)
+	refuses(t, "a token of the stolen key", next.call(t, "GET", "/v1/session", old.Access))
+	fresh := next.login(t)
+	if kid := kidOf(t, fresh.Access); kid == stolen {
+		t.Error("it signs with the stolen key")
+	}
+	next.call(t, "GET", "/v1/session", fresh.Access).want(t, 200)
+	next.refresh(t, old.Refresh, mobile).want(t, 200)
+}
+
+// Whoever revokes more keys than may stand has stopped all logins, and readiness says
+// so for as long as it is so.
+func TestNotReadyWhileNoKeySigns(t *testing.T) {
+	t.Parallel()
+	i := start(t, configure(t, t.TempDir()))
+	var last revoked
+	stolen := map[string]bool{}
+	for len(stolen) < keyring.MaxKeys {
+		kid := ""
+		eventually(t, func() error {
+			got := i.postJSON(t, "/v1/login", "username", alice, "password", alicePassword, "client_id", mobile)
+			if got.status != 200 {
+				return fmt.Errorf("login: %d %s", got.status, got.body)
+			}
+			if kid = kidOf(t, decode[tokens](t, got).Access); stolen[kid] {
+				return fmt.Errorf("%s signs, which is revoked", kid)
+			}
+			return nil
+		})
+		last = decode[revoked](t, i.operate(t, "POST", revocationsPath, object("kind", "key", "id", kid, "reason", "stolen")).want(t, 201))
+		stolen[kid] = true
+	}
+	i.waitFor(t, 503)
+	if text := i.log.String(); !strings.Contains(text, `"not ready","error":"no key may sign"`) {
+		t.Error("the log does not say why")
+	}
+	isProblem(t, "log in", i.postJSON(t, "/v1/login", "username", alice, "password", alicePassword, "client_id", mobile), 503)
+	// What denies goes on.
+	i.operate(t, "POST", revocationsPath, object("kind", "token", "id", "some-token", "reason", "stolen")).want(t, 201)
+	// A lift gives the last key back.
+	i.operate(t, "DELETE", revocationsPath+"/"+last.ID, "").want(t, 204)
+	i.waitFor(t, 200)
+	i.login(t)
 }

@@ -44,7 +44,7 @@ type grammar struct {
 
 	IssuerURL      string `group:"where" placeholder:"URL" help:"The issuer. Default: the one a login was saved from, else ${issuer_url}."`
 	AdminURL       string `group:"where" placeholder:"URL" default:"${admin_url}" help:"The issuer's admin listener (${default})."`
-	AdminTokenFile string `group:"where" placeholder:"FILE" help:"File with an operator token, for what operators do."`
+	AdminTokenFile string `group:"where" placeholder:"FILE" help:"File with an operator token, for what operators do. An issuer makes the first: admin.token in its data directory."`
 	AdminCA        string `group:"where" name:"admin-ca" env:"REVOCAST_ADMIN_CA" placeholder:"FILE" help:"Authority, PEM, that the admin listener's certificate is from, where not one of the system's."`
 	AdminCert      string `group:"where" placeholder:"FILE" help:"Client certificate, PEM, of an operator who has one instead of a token."`
 	AdminKey       string `group:"where" placeholder:"FILE" help:"Its key, PEM."`

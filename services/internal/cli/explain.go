@@ -20,12 +20,19 @@ type explainCommand struct {
 }
 
 func (*explainCommand) Help() string {
-	return `The sidecar decides as for a request and says what led there: which trust rule took the token, what each of the six kinds of revocation was looked up by and every entry found, with why it denies or not, and how fresh the view is. --sidecar-url is its admin listener, which answers on the same machine only, unless it was told otherwise. Of a token whose signature does not verify nothing is shown. The exit status is 0 if the token passes and 1 if it does not.
+	return `The sidecar decides as for a request and says what led there: which trust rule took the token, how fresh the view is, and every revocation there is of the token, its session, subject, client and key, and of all, each with why it denies or not. Of a token whose signature does not verify nothing is shown.
+
+It is asked at its admin listener (port 9472), not where proxies ask (9470). That answers on its own machine only, unless it was told otherwise; in Kubernetes, kubectl port-forward leads there.
+
+Of the columns, LOOKED UP BY is what the token says, INDEX whether memory held anything like it (a hit alone denies nothing), VERDICT why an entry denies or not, CUT which sessions or tokens a wide one ends: those begun up to that place in the journal. WHERE is what already holds the entry.
+
+Exit status 0 if the token passes, 1 if it does not.
 
 Examples:
 
   revocast explain --token-file alice.json
   revocast explain --sidecar-url http://127.0.0.1:9482 -o json < token
+  revocast explain --token-file alice.json --scope orders:write --max-stale 5s
 `
 }
 

@@ -16,14 +16,25 @@ const fleetPath = "/admin/v1/fleet"
 type fleetCommand struct{}
 
 func (*fleetCommand) Help() string {
-	return `Lists the sidecars that are expected to enforce revocations: those heard of within the longest life of a token that have not signed off. Each is asked to report for this; "silent" is who did not answer. POSITION is how far it enforces the feed, LAG what it had not applied when it reported. The last line is the last canary of the issuer asked (issuer --canary-interval).
+	return `Lists the sidecars that are expected to enforce revocations: those heard of within the longest life of a token that have not signed off. Each is asked to report, so this is how things are now. It needs an operator's token; an issuer's first is admin.token in its data directory.
+
+STATE says how a sidecar stands to the feed of revocations:
+
+  following     it enforces every revocation as it comes
+  catching-up   it reads what it missed
+  stale         it has heard nothing for so long (sidecar --stale-after)
+  silent        it did not answer; LAST SEEN is when it last did
+
+POSITION is up to where it enforces the feed, LAG how many of the feed's events it had not applied. FRESH AS OF is the moment up to which it has provably missed nothing. ENTRIES is how many revocations it holds.
+
+The line below them is the last canary: a revocation of a token that does not exist, sent by the issuer to see whether everybody enforces it (issuer --canary-interval).
 
 Exit status 0 also if some are silent; revoke --wait is what fails then.
 
 Examples:
 
-  revocast fleet
-  revocast fleet -o json
+  revocast fleet --admin-token-file data/admin.token
+  revocast fleet -o json | jq -r '.sidecars[] | select(.state != "following") | .id'
 `
 }
 
@@ -75,7 +86,11 @@ func (*fleetCommand) Run(ctx context.Context, g *grammar, t *terminal) error {
 			momentOrNever(s.FreshAsOf), strconv.FormatUint(s.Entries, 10), moment(s.LastSeen),
 		})
 	}
-	t.table(rows...)
+	if len(got.Sidecars) == 0 {
+		t.printf("no sidecar has been heard of\n")
+	} else {
+		t.table(rows...)
+	}
 	if c := got.Canary; c != nil {
 		t.printf("canary of %s: %s\n", moment(c.At), &c.enforcement)
 	}

@@ -16,7 +16,13 @@ import (
 type fsckCommand struct{}
 
 func (*fsckCommand) Help() string {
-	return `The sidecar compares its store with the feed while it goes on working, and its index with its store. What the feed holds up to the sidecar's position must be on disk, unless it was lifted or is over. What only the store holds is no fault: it denies until it expires. --sidecar-url is the sidecar's admin listener. The exit status is 1 if something is wrong. For a sidecar that does not run: sidecar fsck.
+	return `The sidecar compares what it has on disk with the feed, and its index in memory with the disk, while it goes on working. Nothing is changed. It is asked at its admin listener (port 9472). For a sidecar that does not run there is sidecar fsck.
+
+What the feed holds up to the sidecar's position must be on disk, unless it was lifted or is over. The disk may hold more: entries that are over and not yet cleared away, and those of an earlier life of the feed, which deny until they expire. So the two columns need not be equal.
+
+If something is wrong, the faulty entries are named, up to some of each kind. To put it right, stop the sidecar, remove the directory denylist in its data directory and start it: it reads everything from the feed again, and is not ready until it has. What only the disk held, from an earlier life of the feed, is forgotten by that.
+
+Exit status 0 if nothing is wrong, 1 if something is or the comparison failed.
 
 Examples:
 
@@ -99,6 +105,9 @@ func (c *fsckCommand) Run(ctx context.Context, g *grammar, t *terminal) error {
 	})
 	if isRefusal(err, http.StatusConflict, "") {
 		err = errors.New("another comparison is under way")
+	}
+	if isRefusal(err, http.StatusNotFound, "") {
+		err = fmt.Errorf("this is no sidecar's admin listener: %w", err)
 	}
 	if err == nil && report == nil {
 		err = errors.New("the answer ends before the report")

@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/eventstest"
 	"github.com/revocast/revocast/events/topology"
+	"github.com/revocast/revocast/services/internal/cli"
 	"github.com/revocast/revocast/services/internal/eventstore"
 )
 
@@ -46,4 +49,36 @@ func TestWatch(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
 	})
+}
+
+// TestWatchOverTLS follows a broker that wants a certificate.
+func TestWatchOverTLS(t *testing.T) {
+	ca := eventstest.NewCA(t, "ours")
+	s := eventstest.RunServer(t, ca.MutualTLS(t, nil))
+	s.Announce(t, 1, func(int) events.Revocation {
+		return events.Revocation{
+			ID: "01890a5d-ac96-774b-bcce-000000000001", Kind: events.KindSession, Issuer: "https://id.example", Target: sid,
+			Reason: events.ReasonAdmin, By: events.Initiator{Role: "operator"}, Until: time.Now().Add(time.Hour),
+		}
+	})
+	cert, key := ca.Client(t, 2)
+	watch := []string{
+		"watch", "--nats-creds", s.Credentials(topology.Subscriber), "--nats-url", "tls://" + strings.TrimPrefix(s.URL(), "nats://"),
+		"--realm", string(eventstest.Realm), "--from", "beginning", "-n", "1",
+	}
+	for name, c := range map[string]struct {
+		files  []string
+		status int
+		says   string
+	}{
+		"all of it":      {[]string{"--nats-ca", ca.File, "--nats-cert", cert, "--nats-key", key}, 0, sid},
+		"no authority":   {[]string{"--nats-cert", cert, "--nats-key", key}, 1, "unknown authority"},
+		"no certificate": {[]string{"--nats-ca", ca.File}, 1, "connecting as subscriber: "},
+	} {
+		var out bytes.Buffer
+		status := cli.Run(t.Context(), append(watch, c.files...), cli.Streams{In: strings.NewReader(""), Out: &out, Err: &out}, "test")
+		if status != c.status || !strings.Contains(out.String(), c.says) {
+			t.Errorf("%s: status %d, want %d and %q:\n%s", name, status, c.status, c.says, &out)
+		}
+	}
 }

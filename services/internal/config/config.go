@@ -10,6 +10,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -26,6 +28,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/revocast/revocast/events/natsconn"
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/services/internal/canary"
 	"github.com/revocast/revocast/services/internal/remote"
@@ -51,8 +54,11 @@ type Config struct {
 	TrustedProxies []string `placeholder:"CIDR,…" group:"listen" help:"Reverse proxies whose X-Forwarded-For says where a request really comes from: networks or addresses, comma-separated. Without them it is the connection's other end."`
 
 	Realm      string `default:"default" group:"broker" help:"One set of streams on the broker. Issuers of one realm share keys and users."`
-	NATSURL    string `name:"nats-url" env:"REVOCAST_NATS_URL" placeholder:"URL" group:"broker" help:"NATS servers, comma-separated. Empty: run one inside this process."`
+	NATSURL    string `name:"nats-url" env:"REVOCAST_NATS_URL" placeholder:"URL,…" group:"broker" help:"NATS servers, nats:// or tls://, comma-separated; any one that answers will do. Empty: run one inside this process."`
 	NATSCreds  string `name:"nats-creds" env:"REVOCAST_NATS_CREDS" placeholder:"FILE" type:"path" group:"broker" help:"Credentials of the issuer role for --nats-url."`
+	NATSCA     string `name:"nats-ca" env:"REVOCAST_NATS_CA" placeholder:"FILE" type:"path" group:"broker" help:"Authorities, PEM, that the certificates of the servers at --nats-url must come from, instead of the system's. This and the next two demand TLS, and are read again at every connection."`
+	NATSCert   string `name:"nats-cert" env:"REVOCAST_NATS_CERT" placeholder:"FILE" type:"path" group:"broker" help:"Client certificate, PEM, with its chain, for servers that want one besides the credentials."`
+	NATSKey    string `name:"nats-key" env:"REVOCAST_NATS_KEY" placeholder:"FILE" type:"path" group:"broker" help:"Its key, PEM."`
 	NATSListen string `name:"nats-listen" env:"REVOCAST_NATS_LISTEN" default:"127.0.0.1:4222" group:"broker" help:"Where the broker inside this process listens, for sidecars, subscribers and further issuers."`
 	Replicas   int    `default:"1" enum:"1,3,5" group:"broker" help:"Copies of every stream; 3 on a cluster."`
 
@@ -104,6 +110,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 		kong.Vars{"version": version},
 		kong.DefaultEnvars("REVOCAST"),
 		kong.Configuration(yamlFile),
+		kong.NamedMapper("path", kong.MapperFunc(filePath)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: false, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "listen", Title: "Listeners:"},
@@ -170,9 +177,7 @@ func (c *Config) Check() error {
 	if c.Listen == "" || c.AdminListen == "" {
 		add("--listen and --admin-listen: needed")
 	}
-	if c.NATSURL != "" && c.NATSCreds == "" {
-		add("--nats-creds: needed with --nats-url; the broker takes nobody without credentials")
-	}
+	c.checkBroker(add)
 	c.checkAdmin(add)
 	if c.AuditMaxAge < minAudit {
 		add("--audit-max-age %s: want %s or more; what a crash left undone is finished from the audit", c.AuditMaxAge, minAudit)
@@ -218,6 +223,30 @@ func (c *Config) Check() error {
 
 // minAudit is longer than any outage of the issuers should last.
 const minAudit = 24 * time.Hour
+
+// NATSFiles are what secures the connection to the servers at --nats-url.
+func (c *Config) NATSFiles() natsconn.Files {
+	return natsconn.Files{CA: c.NATSCA, Cert: c.NATSCert, Key: c.NATSKey}
+}
+
+// checkBroker looks at how the broker is reached.
+func (c *Config) checkBroker(add func(format string, args ...any)) {
+	if c.NATSURL == "" {
+		if c.NATSFiles() != (natsconn.Files{}) {
+			add("--nats-ca, --nats-cert, --nats-key: need --nats-url; nothing connects to the broker inside this process by TLS")
+		}
+		return
+	}
+	if err := natsconn.CheckServers(c.NATSURL); err != nil {
+		add("--nats-url: %w", err)
+	}
+	if c.NATSCreds == "" {
+		add("--nats-creds: needed with --nats-url; the broker takes nobody without credentials")
+	}
+	if err := c.NATSFiles().Check(); err != nil {
+		add("%w", err) // with its flags
+	}
+}
 
 // AdminTLS are the files that secure the operators' listener.
 func (c *Config) AdminTLS() tlsfiles.Files {
@@ -270,6 +299,20 @@ func inside(path, dir string) bool {
 	}
 	rel, err := filepath.Rel(d, p)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// filePath reads a path. One that is set to nothing is not set: kong alone would take
+// it for the working directory.
+func filePath(ctx *kong.DecodeContext, target reflect.Value) error {
+	var path string
+	if err := ctx.Scan.PopValueInto("file", &path); err != nil {
+		return err
+	}
+	if path = cmp.Or(path, ctx.Value.Default); path != "" {
+		path = kong.ExpandPath(path)
+	}
+	target.SetString(path)
+	return nil
 }
 
 // yamlFile makes a configuration file answer for flags that neither the command

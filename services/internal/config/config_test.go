@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/revocast/revocast/events/eventstest"
+	"github.com/revocast/revocast/events/natsconn"
 	"github.com/revocast/revocast/services/internal/config"
 )
 
@@ -52,6 +55,42 @@ func TestEveryFaultIsListed(t *testing.T) {
 	for _, flag := range []string{"--realm", "--issuer", "--keys-dir", "--nats-creds", "--access-ttl", "--rotation-grace", "--admin-listen"} {
 		if !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s is not named in:\n%v", flag, err)
+		}
+	}
+}
+
+// How the broker is reached is looked at before anything is opened.
+func TestBroker(t *testing.T) {
+	ca := eventstest.NewCA(t, "ours")
+	cert, key := ca.Client(t, 2)
+	lost := filepath.Join(t.TempDir(), "lost.pem")
+	local := []string{"--listen", "127.0.0.1:8080"}
+	outside := slices.Clip(append(local, "--nats-creds", "x", "--nats-url", "tls://a,tls://b:4223"))
+	t.Setenv("REVOCAST_NATS_KEY", key)
+	c, err := parse(t, append(outside, "--nats-ca", ca.File, "--nats-cert", cert)...)
+	if want := (natsconn.Files{CA: ca.File, Cert: cert, Key: key}); err != nil || c.NATSFiles() != want {
+		t.Errorf("%+v, want %+v; %v", c.NATSFiles(), want, err)
+	}
+	t.Setenv("REVOCAST_NATS_KEY", "") // set to nothing is not set
+	t.Setenv("REVOCAST_DATA_DIR", "")
+	if c, err := parse(t, local...); err != nil || c.NATSKey != "" || filepath.Base(c.DataDir) != "data" {
+		t.Errorf("%q, %q, %v", c.NATSKey, c.DataDir, err)
+	}
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{append(local, "--nats-ca", ca.File), "need --nats-url"},
+		{append(local, "--nats-cert", cert, "--nats-key", key), "need --nats-url"},
+		{append(outside, "--nats-ca", lost), "--nats-ca: open " + lost},
+		{append(outside, "--nats-cert", cert), "--nats-cert " + cert + ": needs its key"},
+		{append(outside, "--nats-key", key), "--nats-key " + key + ": needs its certificate"},
+		{append(outside, "--nats-cert", key, "--nats-key", cert), "--nats-cert " + key + ", --nats-key " + cert + ": tls: "},
+		{append(local, "--nats-creds", "x", "--nats-url", "nats://a,nats://user:hush@b"), "--nats-url: server 2: a user, password or token"},
+		{append(local, "--nats-creds", "x", "--nats-url", "http://a"), "--nats-url: server 1: "},
+	} {
+		if _, err := parse(t, c.args...); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%v: %v", c.args, err)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/codec"
@@ -22,9 +21,6 @@ const (
 	// which it is made. It is made anew every day, so it holds three days at least:
 	// longer than a week-end without issuers.
 	announcedFor = 4 * day
-	// recallWithin and maxRecalled bound how much of the feed is read at the start.
-	recallWithin = 5 * time.Second
-	maxRecalled  = 10_000
 )
 
 // announceAll tells the feed of every key that may sign, and of every one that no
@@ -81,21 +77,6 @@ func (k *Keeper) tell(ctx context.Context, key events.Key, e events.Event, now t
 	return nil
 }
 
-// recall learns what stands on the feed already, so that issuers that start again and
-// again announce nothing again. What it misses is announced once more than needed.
-func (k *Keeper) recall(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, recallWithin)
-	defer cancel()
-	seen := 0
-	for record, err := range k.feed.Entries(ctx, 0, time.Time{}, k.cfg.Realm.FeedKeys()) {
-		if seen++; err != nil || seen > maxRecalled {
-			k.log.Warn("not all announcements of keys were read", zap.Int("read", seen), zap.Error(err))
-			return
-		}
-		k.learned(record.Envelope.Event)
-	}
-}
-
 // Heard takes in one message of the live feed: of keys, of revocations or lifts of
 // keys. Whatever else it is, or nobody with the root's key could have written, is
 // ignored; what denies a key that is known here counts at once.
@@ -140,13 +121,19 @@ func (k *Keeper) learned(e events.Event) bool {
 		return true
 	case events.Lifted:
 		id := events.KeyID(e.Lift.Target)
-		if e.Lift.Kind != events.KindKey || e.Lift.Issuer != k.cfg.Issuer || !k.known[id] || !codec.VerifyLift(root, k.cfg.Realm, e.Lift) {
+		if !k.known[id] || !k.isLift(e.Lift) {
 			return false
 		}
 		delete(k.heard, id) // from here on the journal alone says
 		return true
 	}
 	return false
+}
+
+// isLift reports whether the realm's root lets a key of this issuer pass again.
+func (k *Keeper) isLift(l events.Lift) bool {
+	root, ok := k.keys.Root().Public().(ed25519.PublicKey)
+	return ok && l.Kind == events.KindKey && l.Issuer == k.cfg.Issuer && codec.VerifyLift(root, k.cfg.Realm, l)
 }
 
 func (k *Keeper) announcedUntil(id events.KeyID) time.Time {

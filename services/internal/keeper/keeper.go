@@ -95,6 +95,8 @@ type Keeper struct {
 	public   map[events.KeyID]*signing.Public
 	macs     map[events.KeyID]refresh.Key
 	unusable map[events.KeyID]bool
+	// recalled: what the feed held has been read.
+	recalled bool
 
 	mu sync.Mutex
 	// next is the reading that has not begun yet.
@@ -143,7 +145,6 @@ var errForeign = errors.New("the journal's keys were sealed under another root: 
 // Start brings the keys in order for the first time. Before it has returned without
 // error nothing should be signed.
 func (k *Keeper) Start(ctx context.Context) error {
-	k.recall(ctx)
 	for {
 		err := k.round(ctx)
 		if err == nil {
@@ -160,7 +161,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 func (k *Keeper) belongs() error {
 	k.working.Lock()
 	defer k.working.Unlock()
-	if len(k.unusable) > 0 && !k.keys.Signs() {
+	if len(k.unusable) > 0 && k.keys.CanSign() != nil {
 		return fmt.Errorf("reading the keys: %w", errForeign)
 	}
 	return nil

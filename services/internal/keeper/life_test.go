@@ -102,6 +102,28 @@ func TestSchedule(t *testing.T) {
 	})
 }
 
+// Keys that are gone make room: whoever is robbed again and again has a new key each
+// time, and the journal does not fill up.
+func TestStolenAgainAndAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.replica(t)
+		seen := map[events.KeyID]bool{}
+		for range 4 * keyring.MaxKeys {
+			_, stolen := r.sign(t)
+			if seen[stolen] {
+				t.Fatalf("%s signs again", stolen)
+			}
+			seen[stolen] = true
+			w.announce(t, stolen)
+			w.record(t, r, stolen)
+			time.Sleep(30 * time.Second)
+		}
+		if n := len(w.ring(t).Keys); n > 3*keyring.MaxKeys {
+			t.Errorf("the journal holds %d keys", n)
+		}
+	})
+}
+
 // A revocation on the feed stops every issuer at once, and one of them makes the one
 // successor.
 func TestStolenKey(t *testing.T) {

@@ -206,6 +206,74 @@ func TestNewKeyVerifiesEverywhere(t *testing.T) {
 	}
 }
 
+// deny announces a key's revocation, past every issuer.
+func deny(t *testing.T, s *eventstest.Server, id events.KeyID) {
+	t.Helper()
+	feed, err := eventstore.NewFeed(s.Connect(t, topology.Operator), realm.FeedStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := revocation(id)
+	n.Until = time.Now().Add(time.Hour)
+	if _, err := feed.Publish(t.Context(), realm.FeedEntry(n.Kind, n.Issuer, n.Target), envelope(events.Revoked{Revocation: n}), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A revocation that was announced while no issuer lived, and that nobody records, makes
+// those that start next sign with another key, the same one, from their first token on.
+func TestSuccessorOfAKeyThatNobodyRecorded(t *testing.T) {
+	t.Parallel()
+	t.Run("one server", func(t *testing.T) {
+		s := eventstest.RunServer(t)
+		unrecorded(t, []*eventstest.Server{s, s, s})
+	})
+	t.Run("a cluster", func(t *testing.T) { unrecorded(t, eventstest.RunCluster(t, 3).Nodes) })
+}
+
+func unrecorded(t *testing.T, nodes []*eventstest.Server) {
+	t.Helper()
+	before := running(t, nodes[0])
+	token, stolen := before.sign(t)
+	before.stop()
+	deny(t, nodes[0], stolen)
+	var replicas []*replica
+	for _, s := range nodes {
+		r, _ := onServer(t, s)
+		replicas = append(replicas, r)
+	}
+	var start sync.WaitGroup
+	for _, r := range replicas {
+		start.Go(func() {
+			if err := r.Start(t.Context()); err != nil {
+				t.Error(err)
+			}
+			// Whoever was not first may have to wait for the other's second write.
+			if fresh, err := r.try(); err == nil {
+				if _, id, err := r.keys.Verify(fresh, time.Now()); err != nil || id == stolen {
+					t.Errorf("its first token is of %s: %v", id, err)
+				}
+			} else if !errors.Is(err, events.ErrUnavailable) {
+				t.Error(err)
+			}
+		})
+	}
+	start.Wait()
+	successors := map[events.KeyID]bool{}
+	for _, r := range replicas {
+		r.run(t)
+		eventstest.Eventually(t, func(context.Context) error { _, err := r.try(); return err })
+		_, id := r.sign(t)
+		successors[id] = true
+		if _, _, err := r.Verify(token, time.Now()); !errors.Is(err, signing.ErrUntrusted) {
+			t.Errorf("a token of the stolen key: %v", err)
+		}
+	}
+	if len(successors) != 1 || successors[stolen] {
+		t.Errorf("successors of %s: %v", stolen, successors)
+	}
+}
+
 // A revocation that anybody announces makes every issuer change keys, at once and to
 // the same one; the old key's record then goes from the journal, and does not return
 // as what it was.
@@ -214,15 +282,7 @@ func TestSuccessorOfAStolenKey(t *testing.T) {
 	s := eventstest.RunServer(t)
 	replicas := []*replica{running(t, s), running(t, s), running(t, s)}
 	token, stolen := replicas[1].sign(t)
-	feed, err := eventstore.NewFeed(s.Connect(t, topology.Operator), realm.FeedStream())
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := revocation(stolen)
-	n.Until = time.Now().Add(time.Hour)
-	if _, err := feed.Publish(t.Context(), realm.FeedEntry(n.Kind, n.Issuer, n.Target), envelope(events.Revoked{Revocation: n}), time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	deny(t, s, stolen)
 	successors := map[events.KeyID]bool{}
 	for _, r := range replicas {
 		var id events.KeyID

@@ -2,6 +2,7 @@ package keeper_test
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/codec"
+	"github.com/revocast/revocast/services/internal/signing"
 )
 
 // What only somebody with the root's key may say is not believed of anybody else, and
@@ -158,7 +160,7 @@ func TestLiftedKeyRevocation(t *testing.T) {
 		if _, id := r.sign(t); id != next.ID {
 			t.Fatalf("%s signs", id)
 		}
-		lift := events.Lift{RevocationID: n.ID, Kind: n.Kind, Issuer: n.Issuer, Target: n.Target, Until: n.Until, Signature: make([]byte, 64)}
+		lift := liftOf(n)
 		hear(events.Lifted{Lift: lift})
 		if _, id := r.sign(t); id != next.ID {
 			t.Error("an unsigned lift lets the key sign again")
@@ -168,6 +170,111 @@ func TestLiftedKeyRevocation(t *testing.T) {
 			t.Errorf("%s signs, though %s was lifted and is due", id, old)
 		}
 	})
+}
+
+// What was announced of a key while no issuer lived counts for the next one from its
+// first token on, whoever was to record it; unless it was lifted.
+func TestAnnouncedWhileNobodyListened(t *testing.T) {
+	for name, c := range map[string]struct {
+		say    func(r *replica, first, second events.Revocation) []events.Event
+		stolen bool
+	}{
+		"nothing": {func(*replica, events.Revocation, events.Revocation) []events.Event { return nil }, false},
+		"revoked": {func(_ *replica, first, _ events.Revocation) []events.Event {
+			return []events.Event{events.Revoked{Revocation: first}}
+		}, true},
+		"revoked at another issuer": {func(_ *replica, first, _ events.Revocation) []events.Event {
+			first.Issuer = "https://other.example"
+			return []events.Event{events.Revoked{Revocation: first}}
+		}, false},
+		"lifted": {func(r *replica, first, _ events.Revocation) []events.Event {
+			return []events.Event{events.Revoked{Revocation: first}, events.Lifted{Lift: codec.SignLift(r.keys.Root(), realm, liftOf(first))}}
+		}, false},
+		"a lift that nobody signed": {func(_ *replica, first, _ events.Revocation) []events.Event {
+			return []events.Event{events.Revoked{Revocation: first}, events.Lifted{Lift: liftOf(first)}}
+		}, true},
+		"lifted and revoked again": {func(r *replica, first, second events.Revocation) []events.Event {
+			return []events.Event{
+				events.Revoked{Revocation: first},
+				events.Lifted{Lift: codec.SignLift(r.keys.Root(), realm, liftOf(first))},
+				events.Revoked{Revocation: second},
+			}
+		}, true},
+		"one of two lifted": {func(r *replica, first, second events.Revocation) []events.Event {
+			return []events.Event{
+				events.Revoked{Revocation: first},
+				events.Revoked{Revocation: second},
+				events.Lifted{Lift: codec.SignLift(r.keys.Root(), realm, liftOf(first))},
+			}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				before := newReplica(t, defaults(w.log, w.feed))
+				before.run(t)
+				token, old := before.sign(t)
+				before.stop()
+				for _, e := range c.say(before, revocation(old), revocation(old)) {
+					w.publish(t, e)
+				}
+				replicas := []*replica{w.replica(t), w.replica(t)}
+				signs := map[events.KeyID]bool{}
+				for _, r := range replicas {
+					_, id := r.sign(t)
+					signs[id] = true
+					if _, _, err := r.Verify(token, time.Now()); errors.Is(err, signing.ErrUntrusted) != c.stolen {
+						t.Errorf("the old key's token: %v", err)
+					}
+				}
+				if len(signs) != 1 || signs[old] == c.stolen {
+					t.Errorf("%s was there, now %v", old, signs)
+				}
+				// Nobody records it: what was retired stays so.
+				time.Sleep(15 * time.Minute)
+				if _, id := replicas[0].sign(t); !signs[id] {
+					t.Errorf("later %s signs", id)
+				}
+			})
+		})
+	}
+}
+
+// A feed that cannot be read at the start is read when it can.
+func TestRecalledLater(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		before := newReplica(t, defaults(w.log, w.feed))
+		before.run(t)
+		_, old := before.sign(t)
+		before.stop()
+		w.publish(t, events.Revoked{Revocation: revocation(old)})
+		w.feed.set(true)
+		time.AfterFunc(time.Minute, func() { w.feed.set(false) })
+		r := w.replica(t)
+		if _, id := r.sign(t); id == old {
+			t.Error("the stolen key signs")
+		}
+	})
+}
+
+func liftOf(n events.Revocation) events.Lift {
+	return events.Lift{RevocationID: n.ID, Kind: n.Kind, Issuer: n.Issuer, Target: n.Target, Until: n.Until, Signature: make([]byte, 64)}
+}
+
+// publish says something of a key on the feed.
+func (w *world) publish(t *testing.T, e events.Event) {
+	t.Helper()
+	var place string
+	switch e := e.(type) {
+	case events.Revoked:
+		place = realm.FeedEntry(e.Revocation.Kind, e.Revocation.Issuer, e.Revocation.Target)
+	case events.Lifted:
+		place = realm.FeedLift(e.Lift.Issuer, e.Lift.Target)
+	default:
+		t.Fatalf("%T is not said of keys here", e)
+	}
+	if _, err := w.feed.Publish(t.Context(), place, envelope(e), time.Hour); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Every key is announced again each day, by one of the issuers, so that an

@@ -55,6 +55,14 @@ func (k *Keeper) refresh(ctx context.Context) (keyring.Ring, error) {
 		return keyring.Ring{}, fmt.Errorf("reading the keys: %w: written by a newer version", events.ErrUnavailable)
 	}
 	k.open(ring)
+	if !k.recalled {
+		if err := k.recall(ctx); err != nil {
+			k.log.Warn("not all that the feed says of keys was read", zap.Error(err))
+		} else {
+			k.recalled = true
+		}
+		ring = ring.Deny(k.isDenied)
+	}
 	// First what no longer signs; what does so from now on has to be announced.
 	fresh := began.Add(keyring.MaxAge)
 	if err := k.putInForce(ring, fresh); err != nil {

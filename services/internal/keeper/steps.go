@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// keepRetired is how long a key's record stays after nothing of it is accepted.
-	keepRetired = time.Hour
+	// keepRetired is how long a key's record stays after nothing of it is accepted: not
+	// long, since all of them are read together, and whoever may revoke makes many.
+	keepRetired = 10 * time.Minute
 	// keepForgotten is how long an emptied place says that it is.
 	keepForgotten = time.Minute
 )

@@ -198,10 +198,7 @@ func revocation(id events.KeyID) events.Revocation {
 // announce denies a key on the feed.
 func (w *world) announce(t *testing.T, id events.KeyID) {
 	t.Helper()
-	n := revocation(id)
-	if _, err := w.feed.Publish(t.Context(), realm.FeedEntry(n.Kind, n.Issuer, n.Target), envelope(events.Revoked{Revocation: n}), time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.publish(t, events.Revoked{Revocation: revocation(id)})
 }
 
 // record writes a key's revocation into the journal.
@@ -285,11 +282,17 @@ func (f *feed) Entries(_ context.Context, _ uint64, _ time.Time, place string) i
 			return
 		}
 		for _, m := range messages {
-			if m.subject == place && time.Now().Before(m.expires) && !yield(events.Record{Envelope: events.Envelope{Event: m.event}}, nil) {
+			if matches(m.subject, place) && time.Now().Before(m.expires) && !yield(events.Record{Envelope: events.Envelope{Event: m.event}}, nil) {
 				return
 			}
 		}
 	}
+}
+
+// matches knows the one wildcard that keepers use, at the end.
+func matches(place, pattern string) bool {
+	prefix, wild := strings.CutSuffix(pattern, "*")
+	return place == pattern || wild && strings.HasPrefix(place, prefix)
 }
 
 // keys gives what was published about keys.

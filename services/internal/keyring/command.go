@@ -25,12 +25,12 @@ var (
 // algorithm, and announced for as long as given before it signs, though not shorter
 // than [Propagation].
 func Rotate(r Ring, algorithm string, overlap time.Duration) (Make, error) {
-	switch known := r.of(algorithm); {
+	switch {
 	case r.Unreadable || r.Now.IsZero():
 		return Make{}, ErrUnread
-	case len(known) == 0:
+	case len(r.of(algorithm)) == 0:
 		return Make{}, ErrNoKey
-	case len(known) >= MaxKeys:
+	case r.standing(algorithm) >= MaxKeys:
 		return Make{}, ErrTooMany
 	}
 	return Make{Algorithm: algorithm, NotBefore: r.Now.Add(max(overlap, Propagation))}, nil

@@ -154,6 +154,12 @@ func TestNext(t *testing.T) {
 	with := func(more ...[]events.Event) []events.Event {
 		return slices.Concat(append(more, []events.Event{mac})...)
 	}
+	past := func(n int, until time.Duration) (list []events.Event) {
+		for i := range n {
+			list = append(list, retired(key(events.KeyID(fmt.Sprint("past-", i)), es, -time.Hour, until)))
+		}
+		return list
+	}
 	gone := secret("stray", "sign", 0)
 	gone.Retired = began
 	for name, c := range map[string]struct {
@@ -173,6 +179,10 @@ func TestNext(t *testing.T) {
 		"revoked":               {time.Hour, with(signing("a", 0), []events.Event{revoked("a")}), nil, "make ES256 at 1h0m0s"},
 		"revoked, one waits":    {time.Hour, with(signing("a", 0), signing("b", 2*time.Hour), []events.Event{revoked("a")}), nil, ""},
 		"revoked, one is begun": {time.Second, with(signing("a", 0), []events.Event{revoked("a"), added(key("b", es, 0, 0))}), nil, ""},
+		"revoked, many gone":    {time.Hour, with(signing("a", 0), []events.Event{revoked("a")}, past(keyring.MaxKeys, 59*time.Minute)), nil, "make ES256 at 1h0m0s"},
+		"revoked, many stand":   {time.Hour, with(signing("a", 0), []events.Event{revoked("a")}, past(keyring.MaxKeys-1, 61*time.Minute)), nil, ""},
+		"due, many gone":        {24 * time.Hour, with(signing("a", 0), past(keyring.MaxKeys, time.Hour)), nil, "make ES256 at 24h10m0s"},
+		"due, many stand":       {24 * time.Hour, with(signing("a", 0), past(keyring.MaxKeys-1, 25*time.Hour)), nil, "make MAC at 24h10m0s"},
 		"begun, held":           {time.Second, with(signing("a", 0), []events.Event{added(key("b", es, time.Hour, 0))}), func(p *keyring.Policy) { p.Holds = func(id events.KeyID) bool { return id == "b" } }, "seal b"},
 		"begun, given up":       {time.Minute, with(signing("a", 0), []events.Event{added(key("b", es, time.Hour, 0))}), nil, "retire b at 1m0s"},
 		"superseded":            {time.Hour, with(signing("a", 0), signing("b", time.Hour)), nil, "retire a at 1h6m44s"},

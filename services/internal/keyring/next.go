@@ -100,16 +100,22 @@ func missing(r Ring, p Policy) Step {
 	for _, a := range p.Algorithms {
 		known := r.of(a)
 		underWay := slices.ContainsFunc(known, func(k Key) bool { return k.Phase(r.Now) == Incomplete })
-		if len(r.Candidates(a)) == 0 && !underWay && len(known) < MaxKeys {
+		if len(r.Candidates(a)) == 0 && !underWay && r.standing(a) < MaxKeys {
 			return Make{Algorithm: a, NotBefore: r.Now.Truncate(time.Second), First: len(known) == 0}
 		}
 	}
 	return nil
 }
 
-// of gives the keys of an algorithm that the journal still knows.
+// of gives the keys of an algorithm that the journal still knows, also those that are
+// gone.
 func (r Ring) of(algorithm string) []Key {
 	return slices.DeleteFunc(slices.Clone(r.Keys), func(k Key) bool { return k.Algorithm != algorithm })
+}
+
+// standing counts the keys of an algorithm that are not gone.
+func (r Ring) standing(algorithm string) int {
+	return len(slices.DeleteFunc(r.of(algorithm), func(k Key) bool { return k.Phase(r.Now) == Gone }))
 }
 
 // unsealed completes what an issuer left half done, or gives it up if only that
@@ -192,7 +198,7 @@ func due(r Ring, p Policy) Step {
 	}
 	known := r.of(p.Algorithms[0])
 	i := slices.IndexFunc(known, func(k Key) bool { return k.candidate() || k.Phase(r.Now) == Incomplete })
-	if i < 0 || len(known) >= MaxKeys || r.Now.Before(known[i].NotBefore.Add(p.Interval)) {
+	if i < 0 || r.standing(p.Algorithms[0]) >= MaxKeys || r.Now.Before(known[i].NotBefore.Add(p.Interval)) {
 		return nil
 	}
 	return Make{Algorithm: p.Algorithms[0], NotBefore: r.Now.Add(max(p.Overlap, Propagation))}

@@ -122,19 +122,19 @@ var (
 // signer is the key that signs now.
 func (r *ring) signer(now time.Time) (*Pair, error) {
 	if !r.fresh.IsZero() && now.After(r.fresh) {
-		return nil, fmt.Errorf("%w: %w", events.ErrUnavailable, errOld)
+		return nil, errOld
 	}
 	i := keyring.Pick(r.signFrom, now)
 	if i < 0 {
-		return nil, fmt.Errorf("%w: %w", events.ErrUnavailable, errNoSigner)
+		return nil, errNoSigner
 	}
 	return r.signers[i], nil
 }
 
-// Signs reports whether any key may sign now.
-func (k *Keys) Signs() bool {
+// CanSign says why no key may sign at this moment; nil if one may.
+func (k *Keys) CanSign() error {
 	_, err := k.ring.Load().signer(k.cfg.Now())
-	return err == nil
+	return err
 }
 
 // Public is the signing keys in force as events carry them, without a signature.

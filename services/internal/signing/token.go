@@ -65,7 +65,7 @@ func (k *Keys) Sign(c claims.Access) (string, error) {
 	}
 	key, err := k.ring.Load().signer(k.cfg.Now())
 	if err != nil {
-		return "", fmt.Errorf("signing token %s: %w", c.ID, err)
+		return "", fmt.Errorf("signing token %s: %w: %w", c.ID, events.ErrUnavailable, err)
 	}
 	body, err := encode(c)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/revocast/revocast/events/codec"
 	"github.com/revocast/revocast/events/eventstest"
 	"github.com/revocast/revocast/sidecar/internal/config"
+	"github.com/revocast/revocast/sidecar/internal/replica"
 )
 
 // secured reaches the broker by TLS, and only by the second of two URLs.
@@ -120,4 +122,46 @@ func TestWrongCertificates(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A sidecar whose broker comes back with a certificate that it does not believe says so,
+// and is there again once the authorities are right.
+func TestReconnectsToAStranger(t *testing.T) {
+	t.Parallel()
+	ours, other := eventstest.NewCA(t, "ours"), eventstest.NewCA(t, "other")
+	s := eventstest.RunServer(t, ours.MutualTLS(t, nil))
+	cert, key := ours.Client(t, 2)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	believe := func(file string) {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(ca, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	believe(ours.File)
+	r := startSidecar(t, s, newIssuance(t, s).public(), t.TempDir(), secured(s, ca, cert, key), func(c *config.Config) {
+		c.NATSURL = s.URL()
+	})
+	believe(other.File)
+	s.Stop()
+	s.Start(t)
+	eventstest.Eventually(t, func(context.Context) error {
+		for _, line := range r.logged.All() {
+			if reason, ok := strings.CutPrefix(line.Message, "connecting to the broker: "); ok && strings.Contains(reason, "unknown authority") {
+				return nil
+			}
+		}
+		return fmt.Errorf("nothing logged that says why: %v", r.logged.All())
+	})
+	believe(ours.File)
+	eventstest.Eventually(t, func(context.Context) error {
+		if phase := r.syncer.State().Phase; phase != replica.Following {
+			return fmt.Errorf("phase %v", phase)
+		}
+		return nil
+	})
 }

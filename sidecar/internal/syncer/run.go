@@ -53,6 +53,8 @@ type run struct {
 	told    replica.State
 	rejects uint64
 	refusal error
+	// unreachable is why there is no connection.
+	unreachable string
 
 	// names is where the answers to askName come.
 	names string

@@ -13,6 +13,15 @@ func (r *run) tell() {
 		r.log.Info("the feed's phase is another",
 			zap.Stringer("phase", now.Phase), zap.Stringer("before", before.Phase), zap.Uint64("sequence", now.Sequence))
 	}
+	// A handshake that fails when it connects again is told to no handler.
+	unreachable := ""
+	if err := r.conn.LastError(); err != nil && !r.conn.IsConnected() {
+		unreachable = err.Error()
+	}
+	if unreachable != "" && unreachable != r.unreachable {
+		r.log.Warn("connecting to the broker: " + unreachable)
+	}
+	r.unreachable = unreachable
 	rejects := r.Rejected()
 	for _, c := range []struct {
 		what          string
