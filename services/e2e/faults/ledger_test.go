@@ -247,6 +247,13 @@ func (l *ledger) lives(t *token) bool {
 	return t.may.IsZero()
 }
 
+// seen is when the token's key was first seen.
+func (l *ledger) seen(t *token) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.kids[t.kid]
+}
+
 // all gives every token that is still asked for, those that must be denied apart.
 func (l *ledger) all() (revoked, good []*token) {
 	l.mu.Lock()

@@ -95,7 +95,7 @@ func (w *world) probe(ctx context.Context, s *sidecar) {
 	// Between two questions a view may become too old, or fresh again.
 	turning := (a.ended.Sub(a.freshAsOf) - s.limit()).Abs() < time.Second
 	switch {
-	case before == http.StatusOK && a.status == http.StatusServiceUnavailable && !turning:
+	case before == http.StatusOK && a.status == http.StatusServiceUnavailable && !turning && !s.mayLack(w.seen(t)):
 		w.broken("%s says that it is ready and refuses a good token, fresh as of %s", s.Name, a.freshAsOf)
 	case before == http.StatusServiceUnavailable && a.status == http.StatusOK && calm && s.troubled.Load() == 0 && !s.clockOff() &&
 		a.ended.Sub(a.freshAsOf) < staleAfter-time.Second && time.Since(time.Unix(0, s.calm.Load())) < time.Minute && s.calm.Load() != 0:

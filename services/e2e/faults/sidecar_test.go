@@ -139,18 +139,22 @@ func (s *sidecar) unnoticed(a answer) bool {
 }
 
 // mayRefuse reports whether 503 is what policy and state call for. kid is when the
-// token's key was first seen: one made while a sidecar was cut off may be unknown to it.
+// token's key was first seen.
 func (s *sidecar) mayRefuse(a answer, kid time.Time) bool {
 	switch {
 	case a.freshAsOf.IsZero(): // it has not caught up for the first time
 	case a.ended.Sub(a.freshAsOf) >= s.limit()-slack:
 	case s.clockOff():
-	case kid.UnixNano() > s.calm.Load():
+	case s.mayLack(kid):
 	default:
 		return false
 	}
 	return true
 }
+
+// mayLack reports whether a key that was first seen then may be unknown: ready says how
+// old the view is, not that nothing came since.
+func (s *sidecar) mayLack(kid time.Time) bool { return kid.UnixNano() > s.calm.Load() }
 
 // ask is one request.
 func (s *sidecar) ask(ctx context.Context, token string) answer {

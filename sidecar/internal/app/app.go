@@ -210,7 +210,7 @@ func (a *App) awaitColdStart(ctx context.Context) {
 	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for !a.syncer.State().CaughtUp && a.denylist.Status().Queued < denylist.MostUnwritten {
+	for !a.syncer.State().CaughtUp && a.denylist.Status().Queued < a.denylist.MostUnwritten() {
 		select {
 		case <-ctx.Done():
 			return

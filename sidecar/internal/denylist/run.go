@@ -170,9 +170,21 @@ func (d *Denylist) retry(ctx context.Context, last *error, f func() error) {
 	}
 }
 
-// MostUnwritten is how many entries a cold start may have in memory alone, at 50
-// bytes each: what comes faster than the disk takes it has to wait.
-const MostUnwritten = 1 << 20
+// mostUnwritten is how many entries a cold start may have in memory alone, at
+// queuedBytes each, where the budget does not say less.
+const (
+	mostUnwritten = 1 << 20
+	queuedBytes   = 50
+)
+
+// MostUnwritten is how many entries a cold start may have in memory alone: what comes
+// faster than the disk takes it has to wait. They take no more than half of the budget.
+func (d *Denylist) MostUnwritten() int {
+	if d.budget == 0 {
+		return mostUnwritten
+	}
+	return max(min(mostUnwritten, d.budget/2/queuedBytes), 1)
+}
 
 func (d *Denylist) setRunning(is bool) {
 	d.mu.Lock()
@@ -186,7 +198,7 @@ func (d *Denylist) setRunning(is bool) {
 func (d *Denylist) awaitRoom() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for d.running && d.writeErr == nil && d.queue.narrow >= MostUnwritten &&
+	for d.running && d.writeErr == nil && d.queue.narrow >= d.MostUnwritten() &&
 		(d.cursor.FreshAsOf.IsZero() || d.loss.phase == following) {
 		d.room.Wait()
 	}
