@@ -30,6 +30,9 @@ type world struct {
 	revoking sync.RWMutex
 	// issuerDown is while a fault keeps the issuer from answering.
 	issuerDown atomic.Bool
+	// keyRevoked is when a key was revoked last, in nanoseconds.
+	keyRevoked atomic.Int64
+
 	// fault lets one fault at a time strike issuer and broker.
 	fault sync.Mutex
 	dealt map[string]int // faults by kind
