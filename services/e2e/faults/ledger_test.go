@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -189,8 +190,15 @@ func (l *ledger) lose() {
 // answered after a SIGSTOP.
 const margin = 45 * time.Second
 
-// kept is how many tokens of a kind are asked for.
-const kept = 400
+// kept is how many tokens of a kind are asked for, the newest, and of what is older one in
+// thinned, for as long as it lives: a sidecar that forgets does so late.
+const (
+	kept    = 400
+	thinned = 8
+)
+
+// old reports whether the token is one of those that are asked for to the end.
+func (t *token) old() bool { return crc32.ChecksumIEEE([]byte(t.jti))%thinned == 0 }
 
 // tidy lets go of what is about to expire, and of what was asked for long enough.
 func (l *ledger) tidy() {
@@ -202,7 +210,7 @@ func (l *ledger) tidy() {
 		if !t.must.IsZero() {
 			n = &revoked
 		}
-		if *n++; *n > kept || t.expires.Before(horizon) {
+		if *n++; *n > kept && !t.old() || t.expires.Before(horizon) {
 			l.tokens[i] = nil
 		}
 	}
