@@ -207,20 +207,20 @@ func (w *world) revoke(ctx context.Context) {
 	switch n := rand.IntN(200); {
 	case n < 60:
 		kind, id = "session", t.sid
-	case n < 72:
+	case n < 62:
 		kind, id = "subject", t.sub
-	case n < 76:
-		kind, id = "client", t.client
-	case n < 78:
-		// Sixteen keys that are not gone yet are as many as there may be (ADR-0013), and
-		// one is gone seven minutes after its revocation.
-		if last := w.keyRevoked.Swap(time.Now().UnixNano()); time.Since(time.Unix(0, last)) < 40*time.Second {
-			w.keyRevoked.Store(last)
-			return
+	case n < 70 && w.broad.CompareAndSwap(false, true):
+		// Rarely, and users not often: what denies much hides whether anything else still
+		// does. Nor may more than sixteen keys stand at a time (ADR-0013).
+		time.AfterFunc(size(5*time.Second, 100*time.Second), func() { w.broad.Store(false) })
+		switch rand.IntN(3) {
+		case 0:
+			kind, id = "client", t.client
+		case 1:
+			kind, id = "key", t.kid
+		case 2:
+			kind, id = "all", ""
 		}
-		kind, id = "key", t.kid
-	case n < 80:
-		kind, id = "all", ""
 	}
 	r := w.ask(kind, id)
 	body, _ := json.Marshal(map[string]string{"kind": kind, "id": id}) // strings can be written

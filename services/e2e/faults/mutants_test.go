@@ -46,7 +46,8 @@ var mutants = []mutant{
 		"	return !until.IsZero() && now.After(until)\n",
 		"	return !until.IsZero() && now.After(until.Add(-5*time.Minute))\n",
 		newSingle,
-		single,
+		// No fault after which the ledger asks for nothing that came before.
+		[]strike{sidecarKilled, sidecarSuspended, partition, connectionsLost},
 	},
 	{
 		"whoever is connected is fresh, however old the last heartbeat", "internal/app/view.go",

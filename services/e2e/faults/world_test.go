@@ -30,8 +30,8 @@ type world struct {
 	revoking sync.RWMutex
 	// issuerDown is while a fault keeps the issuer from answering.
 	issuerDown atomic.Bool
-	// keyRevoked is when a key was revoked last, in nanoseconds.
-	keyRevoked atomic.Int64
+	// broad is while nothing may be revoked that denies a great part of all tokens.
+	broad atomic.Bool
 
 	// fault lets one fault at a time strike issuer and broker.
 	fault sync.Mutex
