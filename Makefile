@@ -69,11 +69,11 @@ clean: ## remove what was built or measured (the tools stay)
 
 .PHONY: test
 test: ## run every test of every module
-	@go test -timeout 15m $(PACKAGES)
+	@go test -timeout 30m $(PACKAGES)
 
 .PHONY: race
 race: ## the same with the race detector, in random order
-	@go test -race -shuffle=on -timeout 20m $(PACKAGES)
+	@go test -race -shuffle=on -timeout 30m $(PACKAGES)
 	@go test -race -tags clockoffset ./sidecar/internal/clock
 
 .PHONY: fuzz
