@@ -62,15 +62,22 @@ func deaf(t *testing.T, s *eventstest.Server) *replica {
 	return r
 }
 
+// onEveryBroker runs a test of three issuers that share one server, and of three that have
+// a node of a cluster each.
+func onEveryBroker(t *testing.T, test func(*testing.T, []*eventstest.Server)) {
+	t.Helper()
+	t.Run("one server", func(t *testing.T) {
+		s := eventstest.RunServer(t)
+		test(t, []*eventstest.Server{s, s, s})
+	})
+	t.Run("a cluster", func(t *testing.T) { test(t, eventstest.RunCluster(t, 3).Nodes) })
+}
+
 // Issuers that start at once on an empty journal with a key due have one key each of
 // the first generation, one of the next, and agree.
 func TestOneKeyHoweverManyWantIt(t *testing.T) {
 	t.Parallel()
-	t.Run("one server", func(t *testing.T) {
-		s := eventstest.RunServer(t)
-		oneKey(t, []*eventstest.Server{s, s, s})
-	})
-	t.Run("a cluster", func(t *testing.T) { oneKey(t, eventstest.RunCluster(t, 3).Nodes) })
+	onEveryBroker(t, oneKey)
 }
 
 func oneKey(t *testing.T, nodes []*eventstest.Server) {
@@ -224,11 +231,7 @@ func deny(t *testing.T, s *eventstest.Server, id events.KeyID) {
 // those that start next sign with another key, the same one, from their first token on.
 func TestSuccessorOfAKeyThatNobodyRecorded(t *testing.T) {
 	t.Parallel()
-	t.Run("one server", func(t *testing.T) {
-		s := eventstest.RunServer(t)
-		unrecorded(t, []*eventstest.Server{s, s, s})
-	})
-	t.Run("a cluster", func(t *testing.T) { unrecorded(t, eventstest.RunCluster(t, 3).Nodes) })
+	onEveryBroker(t, unrecorded)
 }
 
 func unrecorded(t *testing.T, nodes []*eventstest.Server) {
