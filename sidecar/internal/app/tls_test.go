@@ -105,14 +105,7 @@ func TestWrongCertificates(t *testing.T) {
 			r := launchSidecar(t, s, i.public(), t.TempDir(), secured(s, c.ca, c.cert, c.key), func(c *config.Config) {
 				c.NATSURL = s.URL() // nats:// too: the files demand TLS
 			})
-			eventstest.Eventually(t, func(context.Context) error {
-				for _, line := range r.logged.All() {
-					if reason, ok := strings.CutPrefix(line.Message, "connecting to the broker: "); ok && strings.Contains(reason, c.says) {
-						return nil
-					}
-				}
-				return fmt.Errorf("nothing logged that says %q: %v", c.says, r.logged.All())
-			})
+			r.saysWhy(t, c.says)
 			if err := r.unready(); err == nil {
 				t.Error("ready")
 			}
@@ -122,6 +115,19 @@ func TestWrongCertificates(t *testing.T) {
 			}
 		})
 	}
+}
+
+// saysWhy waits until the log has a reason for not connecting that contains the words.
+func (r *running) saysWhy(t *testing.T, words string) {
+	t.Helper()
+	eventstest.Eventually(t, func(context.Context) error {
+		for _, line := range r.logged.All() {
+			if reason, ok := strings.CutPrefix(line.Message, "connecting to the broker: "); ok && strings.Contains(reason, words) {
+				return nil
+			}
+		}
+		return fmt.Errorf("nothing logged that says %q: %v", words, r.logged.All())
+	})
 }
 
 // A sidecar whose broker comes back with a certificate that it does not believe says so,
@@ -149,14 +155,7 @@ func TestReconnectsToAStranger(t *testing.T) {
 	believe(other.File)
 	s.Stop()
 	s.Start(t)
-	eventstest.Eventually(t, func(context.Context) error {
-		for _, line := range r.logged.All() {
-			if reason, ok := strings.CutPrefix(line.Message, "connecting to the broker: "); ok && strings.Contains(reason, "unknown authority") {
-				return nil
-			}
-		}
-		return fmt.Errorf("nothing logged that says why: %v", r.logged.All())
-	})
+	r.saysWhy(t, "unknown authority")
 	believe(ours.File)
 	eventstest.Eventually(t, func(context.Context) error {
 		if phase := r.syncer.State().Phase; phase != replica.Following {
