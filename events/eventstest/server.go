@@ -33,7 +33,7 @@ const Realm = subject.Realm("test")
 const (
 	// patience is how long a test waits for a server before it gives up: longer
 	// than NATS takes to notice that a source is lost and to set it up again.
-	patience = time.Minute
+	patience = 3 * time.Minute
 	attempt  = 3 * time.Second
 )
 

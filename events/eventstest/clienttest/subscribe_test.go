@@ -58,9 +58,16 @@ func TestHandlerErrorsBringTheEventBack(t *testing.T) {
 			t.Errorf("event %s: delivery %d says %d", d.Event.ID, seen[d.Event.ID], d.Deliveries)
 		}
 	}
-	failed := reported.all()
-	if len(failed) != 20 || !errors.Is(failed[0], errNotYet) {
-		t.Fatalf("%d errors reported, the first %v", len(failed), failed[0])
+	told := 0
+	for _, err := range reported.all() {
+		if errors.Is(err, errNotYet) {
+			told++
+		} else {
+			t.Log("reported besides:", err) // a busy machine misses a heartbeat
+		}
+	}
+	if told != 20 {
+		t.Fatalf("%d of 20 failures of the handler reported", told)
 	}
 }
 

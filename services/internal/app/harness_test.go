@@ -45,7 +45,7 @@ const (
 	jsonType = "application/json"
 
 	// patience is how long a test waits for what must come.
-	patience = 30 * time.Second
+	patience = 2 * time.Minute
 )
 
 const clientsFile = `clients:

@@ -24,7 +24,7 @@ import (
 
 const (
 	realm    = eventstest.Realm
-	patience = 30 * time.Second
+	patience = 2 * time.Minute
 	instance = "01935f6a-0c00-4000-8000-00000000abcd"
 )
 
