@@ -20,9 +20,12 @@ var (
 	ErrExpired = token.ErrExpired
 	// ErrRevoked: an entry of the denylist denies it. The text names the entry.
 	ErrRevoked = errors.New("revoked token")
-	// ErrInsufficientScope: genuine, but without a scope that the policy
-	// requires. Answer 403.
+	// ErrInsufficientScope: genuine, but without a scope or role that is
+	// required. Answer 403.
 	ErrInsufficientScope = errors.New("token without a required scope")
+	// ErrInsufficientAuthentication: genuine, but the user authenticated too long
+	// ago or not strongly enough (RFC 9470 section 3). Answer 401.
+	ErrInsufficientAuthentication = errors.New("token of an insufficient authentication")
 	// ErrStale: whether the token is good cannot be told at present: the view of
 	// revocations is too old or was never complete, or the issuer's keys cannot
 	// be had. Answer 503; it says nothing against the token.
@@ -42,10 +45,16 @@ func (j *judgement) refusal() error {
 		return fmt.Errorf("%w: by revocation %q of its %s, reason %q", ErrRevoked, r.ID, r.Kind, r.Reason)
 	case gate.ReasonScope:
 		return fmt.Errorf("%w: needs %q", ErrInsufficientScope, j.decision.NeededScope)
+	case gate.ReasonRole:
+		return fmt.Errorf("%w: a role is missing", ErrInsufficientScope)
+	case gate.ReasonAudience:
+		return fmt.Errorf("%w: not for this resource", ErrUntrusted)
+	case gate.ReasonAuthentication:
+		return fmt.Errorf("%w: needs acr %q, at most %s ago", ErrInsufficientAuthentication, j.decision.NeededACR, j.decision.NeededAge)
 	case gate.ReasonKeysUnavailable, gate.ReasonLookupFailed:
 		return fmt.Errorf("%w: %w", ErrStale, j.cause)
 	case gate.ReasonUndecided, gate.ReasonGood, gate.ReasonAbsent, gate.ReasonAmbiguous, gate.ReasonUnreadable,
-		gate.ReasonNotReady, gate.ReasonClock, gate.ReasonStale:
+		gate.ReasonAnonymous, gate.ReasonNotReady, gate.ReasonClock, gate.ReasonStale:
 	}
 	return fmt.Errorf("%w: %s", ErrStale, j.decision.Reason)
 }

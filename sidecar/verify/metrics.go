@@ -25,7 +25,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	})}
 	for _, r := range gate.Reasons() {
 		verdict := gate.Deny
-		if r == gate.ReasonGood {
+		if r == gate.ReasonGood || r == gate.ReasonAnonymous {
 			verdict = gate.Allow
 		}
 		m.enforced = append(m.enforced, decisions.WithLabelValues(verdict.String(), r.String()))

@@ -93,6 +93,16 @@ func (v *Verifier) Refuse(o gate.Outcome) gate.Decision {
 	return v.decide(gate.Ask{}, f)
 }
 
+// Waive decides on a request that needs no token, by a rule of the operator's. It
+// always allows, and knows nobody.
+func (v *Verifier) Waive() gate.Decision {
+	f := gate.Facts{Now: clock.Now()}
+	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness(f.Now)
+	d := gate.Waive(v.parts.Policy, f)
+	v.parts.Metrics.count(d)
+	return d
+}
+
 // judgement is a decision with what led to it.
 type judgement struct {
 	decision gate.Decision
@@ -110,7 +120,8 @@ func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judge
 	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness(f.Now)
 	j.token, j.cause = v.parts.Tokens.Verify(ctx, raw, f.Now)
 	if f.Token = outcome(j.cause); f.Token == gate.Genuine {
-		f.Scope = j.token.Claims.Scope
+		c := &j.token.Claims
+		f.Scope, f.Roles, f.Audience, f.ACR, f.AuthTime = c.Scope, &c.Roles, &c.Audience, c.ACR, c.AuthTime
 		// Entries expire by the earlier of both clocks, so that a local one that
 		// jumps ahead forgets none.
 		if j.finding, j.cause = v.parts.Denylist.Lookup(&j.token.Denylist, earlier(f.Now, f.FreshAsOf)); j.cause != nil {

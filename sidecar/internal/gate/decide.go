@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/revocast/revocast/events"
@@ -12,8 +14,12 @@ func Decide(p Policy, ask Ask, f Facts) Decision {
 	age := f.Now.Sub(f.FreshAsOf) // saturates for the zero time, which is long past
 	d.Stale = age >= p.StaleAfter
 
-	if d.Reason = reason(p, ask, f, age); d.Reason == ReasonScope {
+	d.Reason = reason(p, ask, f, age)
+	switch d.Reason { //nolint:exhaustive // the others name nothing that could be brought
+	case ReasonScope:
 		d.NeededScope = needed(p.Scopes, ask.Scopes)
+	case ReasonAuthentication:
+		d.NeededACR, d.NeededAge = strings.Join(ask.ACR, " "), ask.MaxAge
 	}
 	switch {
 	case d.Reason == ReasonGood:
@@ -45,10 +51,23 @@ func reason(p Policy, ask Ask, f Facts, age time.Duration) Reason {
 		return ReasonClock
 	case age >= p.limit(), ask.MaxStale > 0 && age > ask.MaxStale:
 		return ReasonStale
+	case !one(f.Audience, ask.Audiences):
+		return ReasonAudience
 	case !holds(f.Scope, p.Scopes), !holds(f.Scope, ask.Scopes):
 		return ReasonScope
+	case !every(f.Roles, ask.Roles), !one(f.Roles, ask.AnyRole):
+		return ReasonRole
+	case len(ask.ACR) > 0 && !slices.Contains(ask.ACR, f.ACR), ask.MaxAge > 0 && f.Now.Sub(f.AuthTime) > ask.MaxAge:
+		return ReasonAuthentication
 	}
 	return ReasonGood
+}
+
+// Waive is the answer to a request that needs no token, by a rule of the operator's.
+// Nothing is judged, so nothing is known of who asks; f only says how fresh the view
+// is that was not asked.
+func Waive(p Policy, f Facts) Decision {
+	return Decision{Verdict: Allow, Reason: ReasonAnonymous, FreshAsOf: f.FreshAsOf, Stale: f.Now.Sub(f.FreshAsOf) >= p.StaleAfter}
 }
 
 // limit is the age from which the policy alone denies.

@@ -44,12 +44,16 @@ const (
 	ReasonClock
 	ReasonStale
 	ReasonScope
+	ReasonAudience
+	ReasonRole
+	ReasonAuthentication
+	ReasonAnonymous
 )
 
 // Reasons lists every reason, in the order of their numbers.
 func Reasons() []Reason {
-	all := make([]Reason, 0, ReasonScope+1)
-	for r := ReasonUndecided; r <= ReasonScope; r++ {
+	all := make([]Reason, 0, ReasonAnonymous+1)
+	for r := ReasonUndecided; r <= ReasonAnonymous; r++ {
 		all = append(all, r)
 	}
 	return all
@@ -90,6 +94,14 @@ func (r Reason) String() string {
 		return "stale"
 	case ReasonScope:
 		return "insufficient_scope"
+	case ReasonAudience:
+		return "wrong_audience"
+	case ReasonRole:
+		return "insufficient_role"
+	case ReasonAuthentication:
+		return "insufficient_authentication"
+	case ReasonAnonymous:
+		return "anonymous"
 	case ReasonUndecided:
 	}
 	return "undecided"
@@ -110,6 +122,11 @@ type Decision struct {
 	// NeededScope names, separated by spaces, what an insufficient scope should
 	// have held; empty otherwise.
 	NeededScope string
+	// NeededACR names, separated by spaces, the values of `acr` that would do, and
+	// NeededAge how long ago the user may have authenticated; both are of an
+	// insufficient authentication only, and either may be unasked.
+	NeededACR string
+	NeededAge time.Duration
 }
 
 // HTTP status codes (RFC 9110 section 15), spelt here because this package does
@@ -130,25 +147,29 @@ func (d Decision) Status() int {
 	switch d.Reason {
 	case ReasonAmbiguous, ReasonUnreadable:
 		return statusBadRequest
-	case ReasonAbsent, ReasonUnsupported, ReasonMalformed, ReasonUntrusted, ReasonExpired, ReasonPremature, ReasonRevoked:
+	case ReasonAbsent, ReasonUnsupported, ReasonMalformed, ReasonUntrusted, ReasonExpired, ReasonPremature, ReasonRevoked,
+		ReasonAudience, ReasonAuthentication:
 		return statusChallenge
-	case ReasonScope:
+	case ReasonScope, ReasonRole:
 		return statusForbidden
-	case ReasonUndecided, ReasonGood, ReasonKeysUnavailable, ReasonLookupFailed, ReasonNotReady, ReasonClock, ReasonStale:
+	case ReasonUndecided, ReasonGood, ReasonAnonymous, ReasonKeysUnavailable, ReasonLookupFailed, ReasonNotReady, ReasonClock, ReasonStale:
 	}
 	return statusUnavailable
 }
 
-// Code is the error code of RFC 6750 section 3.1. It is empty for Allow, where the
-// request had no credentials (the section wants none then), and for 503, which
-// says nothing of the token.
+// Code is the error code of RFC 6750 section 3.1 or RFC 9470 section 3. It is empty
+// for Allow, where the request had no credentials (the section wants none then), and
+// for 503, which says nothing of the token.
 func (d Decision) Code() string {
 	switch d.Status() {
 	case statusBadRequest:
 		return "invalid_request"
 	case statusChallenge:
-		if d.Reason == ReasonAbsent {
+		switch d.Reason { //nolint:exhaustive // all others of this status are faults of the token
+		case ReasonAbsent:
 			return ""
+		case ReasonAuthentication:
+			return "insufficient_user_authentication"
 		}
 		return "invalid_token"
 	case statusForbidden:
@@ -182,11 +203,17 @@ func (d Decision) Description() string {
 		return "The access token was revoked"
 	case ReasonScope:
 		return "The access token lacks a required scope"
+	case ReasonAudience:
+		return "The access token is not meant for this resource"
+	case ReasonRole:
+		return "The access token lacks a required role"
+	case ReasonAuthentication:
+		return "A more recent or a stronger authentication is required"
 	case ReasonKeysUnavailable:
 		return "The keys of the token's issuer are unavailable"
 	case ReasonNotReady, ReasonLookupFailed, ReasonClock, ReasonStale:
 		return "Revocations cannot be checked at present"
-	case ReasonUndecided, ReasonGood, ReasonAbsent:
+	case ReasonUndecided, ReasonGood, ReasonAbsent, ReasonAnonymous:
 	}
 	return ""
 }

@@ -5,7 +5,8 @@
 //
 // Facts are weighed in this order, and the first that denies gives the reason:
 // the token itself, a revocation known, a look-up that could not be made, a view
-// never caught up, a view too old, a scope missing. So a fault of the token and
+// never caught up, a view too old, what the request demands besides: an audience, a
+// scope, a role, an authentication (RFC 9470). So a fault of the token and
 // a known revocation are 401 however old the view is, while a token that only
 // cannot be judged is 503: a client that sees 401 throws its refresh token away.
 //

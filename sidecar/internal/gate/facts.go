@@ -44,14 +44,23 @@ const (
 	Revoked
 )
 
+// Names are the values of one claim.
+type Names interface{ Has(name string) bool }
+
 // Facts are everything a decision rests on.
 type Facts struct {
 	Token Outcome
 	// Finding counts only for a genuine token.
 	Finding Finding
 	// Scope is the token's `scope`: names separated by spaces (RFC 6749
-	// section 3.3). It counts only for a genuine token.
+	// section 3.3). It counts only for a genuine token, as do the four below.
 	Scope string
+	// Roles and Audience are the token's; nil has none.
+	Roles, Audience Names
+	// ACR and AuthTime say how and when the user authenticated (`acr`,
+	// `auth_time`); empty and zero where the token does not.
+	ACR      string
+	AuthTime time.Time
 	// FreshAsOf is the moment up to which the view is proved complete; zero for
 	// never. It must have been read before the look-up that gave Finding, or it
 	// vouches for entries that the look-up could not see.

@@ -3,7 +3,6 @@ package gate
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -76,39 +75,4 @@ func (p Policy) Validate() error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// Ask is what one request or route demands beyond the policy. The zero Ask
-// demands nothing more, and no Ask demands less.
-type Ask struct {
-	// Scopes must be in the token, besides the policy's.
-	Scopes []string
-	// MaxStale is the greatest age of the view that will do; zero leaves it to
-	// the policy.
-	MaxStale time.Duration
-}
-
-// ValidScope reports whether s is a scope-token (RFC 6749 section 3.3): visible
-// ASCII without quote and backslash.
-func ValidScope(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= 0x20 || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// holds reports whether scope, names separated by spaces, has every one wanted.
-func holds(scope string, wanted []string) bool {
-	for _, w := range wanted {
-		found := false
-		for have := range strings.SplitSeq(scope, " ") {
-			found = found || have == w
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
 }

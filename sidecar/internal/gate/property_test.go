@@ -34,10 +34,16 @@ func policies() *rapid.Generator[gate.Policy] {
 
 func asks() *rapid.Generator[gate.Ask] {
 	return rapid.Custom(func(t *rapid.T) gate.Ask {
-		return gate.Ask{
+		ask := gate.Ask{
 			Scopes:   scopeSets().Draw(t, "asked scopes"),
 			MaxStale: durations(0, 2*time.Minute).Draw(t, "max_stale"),
 		}
+		if rapid.Bool().Draw(t, "more") {
+			ask.Roles, ask.AnyRole = scopeSets().Draw(t, "asked roles"), scopeSets().Draw(t, "asked for one role")
+			ask.Audiences, ask.ACR = scopeSets().Draw(t, "asked audiences"), scopeSets().Draw(t, "asked acr")
+			ask.MaxAge = durations(0, time.Hour).Draw(t, "max_age")
+		}
+		return ask
 	})
 }
 
@@ -49,8 +55,16 @@ func facts() *rapid.Generator[gate.Facts] {
 			Token:   gate.Genuine,
 			Finding: gate.Clear,
 			Scope:   rapid.SampledFrom([]string{"", "read", "write read", "admin read write"}).Draw(t, "scope"),
+			Roles:   names(scopeSets().Draw(t, "roles")),
+			ACR:     rapid.SampledFrom([]string{"", "read", "write"}).Draw(t, "acr"),
 			Ready:   true,
 			Now:     epoch,
+		}
+		if rapid.Bool().Draw(t, "audience known") {
+			f.Audience = names(scopeSets().Draw(t, "audience"))
+		}
+		if rapid.Bool().Draw(t, "authentication known") {
+			f.AuthTime = f.Now.Add(-durations(0, 2*time.Hour).Draw(t, "authenticated"))
 		}
 		f.FreshAsOf = f.Now.Add(-durations(-10*time.Second, 20*time.Minute).Draw(t, "age"))
 		if rapid.Bool().Draw(t, "odd") {
@@ -97,10 +111,10 @@ func TestTighteningNeverLoosens(t *testing.T) {
 			tp.WhenStale = gate.DenyStale
 			tp.StaleAfter = min(tp.StaleAfter, p.StaleLimit)
 		}
-		ta.Scopes = append(scopeSets().Draw(t, "asked scopes more"), ask.Scopes...)
-		if more := durations(1, 2*time.Minute).Draw(t, "max_stale less"); ask.MaxStale == 0 || more < ask.MaxStale {
-			ta.MaxStale = more
-		}
+		ta = ta.And(gate.Ask{
+			Scopes: scopeSets().Draw(t, "asked scopes more"), Roles: scopeSets().Draw(t, "asked roles more"),
+			MaxAge: durations(0, time.Hour).Draw(t, "max_age more"), MaxStale: durations(0, 2*time.Minute).Draw(t, "max_stale more"),
+		})
 		if allowed(gate.Decide(tp, ta, f)) && !allowed(gate.Decide(p, ask, f)) {
 			t.Fatalf("policy %+v, %+v allows what %+v, %+v denies", tp, ta, p, ask)
 		}
@@ -119,6 +133,42 @@ func TestAllowNeedsEverything(t *testing.T) {
 		if f.Token != gate.Genuine || f.Finding != gate.Clear || !f.Ready || f.FreshAsOf.IsZero() || f.Skew < -events.MaxSkew || d.Reason != gate.ReasonGood {
 			t.Fatalf("allowed %+v", f)
 		}
+		holds := func(have gate.Names, w string) bool { return have != nil && have.Has(w) }
+		for _, w := range ask.Roles {
+			if !holds(f.Roles, w) {
+				t.Fatalf("allowed without role %s: %+v", w, f)
+			}
+		}
+		for _, any := range []struct {
+			have   gate.Names
+			wanted []string
+		}{{f.Roles, ask.AnyRole}, {f.Audience, ask.Audiences}, {names{f.ACR}, ask.ACR}} {
+			found := len(any.wanted) == 0
+			for _, w := range any.wanted {
+				found = found || holds(any.have, w)
+			}
+			if !found {
+				t.Fatalf("allowed without any of %v: %+v", any.wanted, f)
+			}
+		}
+		if ask.MaxAge > 0 && f.AuthTime.Before(f.Now.Add(-ask.MaxAge)) {
+			t.Fatalf("allowed though authenticated too long ago: %+v", f)
+		}
+	})
+}
+
+// A demand and another is what both demand.
+func TestAnd(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, a, f := policies().Draw(t, "policy"), asks().Draw(t, "ask"), facts().Draw(t, "facts")
+		b := gate.Ask{
+			Scopes: scopeSets().Draw(t, "scopes"), Roles: scopeSets().Draw(t, "roles"),
+			MaxAge: durations(0, time.Hour).Draw(t, "max_age"), MaxStale: durations(0, 2*time.Minute).Draw(t, "max_stale"),
+		}
+		both := allowed(gate.Decide(p, a, f)) && allowed(gate.Decide(p, b, f))
+		if got := allowed(gate.Decide(p, a.And(b), f)); got != both {
+			t.Fatalf("%+v and %+v: allowed %t, one by one %t", a, b, got, both)
+		}
 	})
 }
 
@@ -133,7 +183,7 @@ func TestRevokedWinsOverStale(t *testing.T) {
 			t.Fatalf("revoked: %d %q", d.Status(), d.Code())
 		}
 		f.Finding = gate.Clear
-		if d := gate.Decide(p, ask, f); d.Status() == 401 {
+		if d := gate.Decide(p, ask, f); d.Status() == 401 && d.Reason != gate.ReasonAudience && d.Reason != gate.ReasonAuthentication {
 			t.Fatalf("clear but 401: %+v", d)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,24 @@ func readFacts(t *testing.T, words []string) (gate.Ask, gate.Facts) {
 			ask.Scopes = strings.Split(value, ",")
 		case "max-stale":
 			ask.MaxStale = duration(t, value)
+		case "aud":
+			f.Audience = names(strings.Split(value, ","))
+		case "ask-aud":
+			ask.Audiences = strings.Split(value, ",")
+		case "roles":
+			f.Roles = names(strings.Split(value, ","))
+		case "ask-roles":
+			ask.Roles = strings.Split(value, ",")
+		case "ask-any-role":
+			ask.AnyRole = strings.Split(value, ",")
+		case "acr":
+			f.ACR = value
+		case "ask-acr":
+			ask.ACR = strings.Split(value, ",")
+		case "authenticated":
+			f.AuthTime = epoch.Add(-duration(t, value))
+		case "max-age":
+			ask.MaxAge = duration(t, value)
 		default:
 			ok = false
 		}
@@ -134,6 +153,11 @@ func readFacts(t *testing.T, words []string) (gate.Ask, gate.Facts) {
 	}
 	return ask, f
 }
+
+// names are the values of a claim.
+type names []string
+
+func (n names) Has(name string) bool { return slices.Contains(n, name) }
 
 func duration(t *testing.T, s string) time.Duration {
 	t.Helper()
@@ -151,6 +175,12 @@ func tell(d gate.Decision) string {
 	}
 	if d.NeededScope != "" {
 		s += " needs=" + strings.ReplaceAll(d.NeededScope, " ", ",")
+	}
+	if d.NeededACR != "" {
+		s += " needs-acr=" + strings.ReplaceAll(d.NeededACR, " ", ",")
+	}
+	if d.NeededAge > 0 {
+		s += " needs-age=" + d.NeededAge.String()
 	}
 	if d.RetryAfter() > 0 {
 		s += " retry=" + d.RetryAfter().String()
@@ -206,5 +236,38 @@ func TestPolicyValidate(t *testing.T) {
 	}
 	if _, err := gate.ParseWhenStale("Allow"); err == nil {
 		t.Error("Allow passes for allow")
+	}
+}
+
+func TestAskValidate(t *testing.T) {
+	good := gate.Ask{
+		Scopes: []string{"orders:write"}, Roles: []string{"Domain Users"}, AnyRole: []string{"a"}, Audiences: []string{"https://api.example"},
+		ACR: []string{"urn:mace:incommon:iap:silver"}, MaxAge: 5 * time.Minute, MaxStale: time.Second,
+	}
+	if err := good.Validate(); err != nil {
+		t.Errorf("a good ask: %v", err)
+	}
+	bad := gate.Ask{
+		Scopes: []string{"a b"}, Roles: []string{""}, AnyRole: []string{" x"}, Audiences: []string{"a\r\nX: y"},
+		ACR: []string{`"`}, MaxAge: 1500 * time.Millisecond, MaxStale: -1,
+	}
+	err := bad.Validate()
+	if err == nil {
+		t.Fatal("an ask of faults passes")
+	}
+	for _, want := range []string{`scope "a b"`, `role ""`, `role " x"`, `audience "a\r`, `acr "\""`, "max-age", "max-stale"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not name %s", err, want)
+		}
+	}
+}
+
+// No token is judged where none is needed, and the answer does not claim that one was.
+func TestWaive(t *testing.T) {
+	for _, f := range []gate.Facts{{}, {Now: epoch, FreshAsOf: epoch, Ready: true}} {
+		d := gate.Waive(gate.DefaultPolicy(), f)
+		if d.Verdict != gate.Allow || d.Reason != gate.ReasonAnonymous || d.Status() != 200 || d.Code() != "" || d.FreshAsOf != f.FreshAsOf {
+			t.Errorf("got %+v", d)
+		}
 	}
 }

@@ -6,12 +6,14 @@
 //   - A token is taken from the Authorization field only (section 2.1), and only
 //     where there is exactly one.
 //   - A challenge holds constants, the configured realm and configured or checked
-//     scope names: nothing that a token says.
+//     names of scopes and authentication contexts: nothing that a token says.
 package bearer
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/revocast/revocast/sidecar/internal/gate"
 )
@@ -69,7 +71,7 @@ func NewRealm(name string) (Realm, error) {
 	return Realm{b.String()}, nil
 }
 
-// Challenge words a denial for WWW-Authenticate (section 3). It is empty for an
+// Challenge words a denial for WWW-Authenticate (section 3; RFC 9470). It is empty for an
 // allowance and for 503, which asks for no other credentials.
 func (r Realm) Challenge(d gate.Decision) string {
 	if d.Verdict == gate.Allow || d.RetryAfter() > 0 {
@@ -81,6 +83,12 @@ func (r Realm) Challenge(d gate.Decision) string {
 	}
 	if d.NeededScope != "" {
 		challenge += `, scope="` + d.NeededScope + `"`
+	}
+	if d.NeededACR != "" { // these two: RFC 9470 section 3
+		challenge += `, acr_values="` + d.NeededACR + `"`
+	}
+	if d.NeededAge > 0 {
+		challenge += `, max_age="` + strconv.FormatInt(int64(d.NeededAge/time.Second), 10) + `"`
 	}
 	return challenge
 }

@@ -3,6 +3,7 @@ package bearer_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/revocast/revocast/sidecar/internal/front/bearer"
 	"github.com/revocast/revocast/sidecar/internal/gate"
@@ -59,6 +60,12 @@ func TestChallenge(t *testing.T) {
 		"revoked":   {gate.Decision{Reason: gate.ReasonRevoked}, quoted + `, error="invalid_token", error_description="The access token was revoked"`},
 		"ambiguous": {gate.Decision{Reason: gate.ReasonAmbiguous}, quoted + `, error="invalid_request", error_description="The request carries credentials more than once"`},
 		"scope":     {gate.Decision{Reason: gate.ReasonScope, NeededScope: "a b"}, quoted + `, error="insufficient_scope", error_description="The access token lacks a required scope", scope="a b"`},
+		"role":      {gate.Decision{Reason: gate.ReasonRole}, quoted + `, error="insufficient_scope", error_description="The access token lacks a required role"`},
+		"step up": {
+			gate.Decision{Reason: gate.ReasonAuthentication, NeededACR: "urn:two urn:one", NeededAge: 5 * time.Minute},
+			quoted + `, error="insufficient_user_authentication", error_description="A more recent or a stronger authentication is required", acr_values="urn:two urn:one", max_age="300"`,
+		},
+		"anonymous": {gate.Decision{Verdict: gate.Allow, Reason: gate.ReasonAnonymous}, ""},
 	} {
 		if got := realm.Challenge(c.d); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
