@@ -116,3 +116,8 @@ func every(have Names, wanted []string) bool {
 func one(have Names, wanted []string) bool {
 	return len(wanted) == 0 || have != nil && slices.ContainsFunc(wanted, have.Has)
 }
+
+// Demands reports whether a demands anything.
+func (a Ask) Demands() bool {
+	return len(a.Scopes)+len(a.Roles)+len(a.AnyRole)+len(a.Audiences)+len(a.ACR) > 0 || a.MaxAge != 0 || a.MaxStale != 0
+}
