@@ -16,7 +16,7 @@ func TestDependencies(t *testing.T) {
 		contract = root + "/events"
 	)
 
-	kits := []string{internal + "/denylist/denylisttest", internal + "/token/tokentest", internal + "/verifytest"}
+	kits := []string{internal + "/denylist/denylisttest", internal + "/front/fronttest", internal + "/token/tokentest", internal + "/verifytest"}
 	depstest.Check(t, ".", []depstest.Ban{
 		{
 			Reason: "sidecar and issuer meet only in events",

@@ -54,7 +54,7 @@ func (j *judgement) refusal() error {
 	case gate.ReasonKeysUnavailable, gate.ReasonLookupFailed:
 		return fmt.Errorf("%w: %w", ErrStale, j.cause)
 	case gate.ReasonUndecided, gate.ReasonGood, gate.ReasonAbsent, gate.ReasonAmbiguous, gate.ReasonUnreadable,
-		gate.ReasonAnonymous, gate.ReasonNotReady, gate.ReasonClock, gate.ReasonStale:
+		gate.ReasonAnonymous, gate.ReasonOverloaded, gate.ReasonNotReady, gate.ReasonClock, gate.ReasonStale:
 	}
 	return fmt.Errorf("%w: %s", ErrStale, j.decision.Reason)
 }

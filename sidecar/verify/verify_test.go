@@ -218,7 +218,7 @@ func TestShadow(t *testing.T) {
 // Refuse never allows while the policy is enforced, whatever outcome it is given.
 func TestRefuse(t *testing.T) {
 	r := verifytest.New(t, gate.DefaultPolicy())
-	for o := gate.Unjudged; o <= gate.KeysUnavailable+1; o++ {
+	for o := gate.Unjudged; o <= gate.Overloaded+1; o++ {
 		if d := r.Verifier.Refuse(o); d.Verdict != gate.Deny || d.FreshAsOf.IsZero() {
 			t.Errorf("outcome %d: %+v", o, d)
 		}

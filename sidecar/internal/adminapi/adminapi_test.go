@@ -75,7 +75,7 @@ func newListener(t *testing.T, policy gate.Policy) *listener {
 		Verifier: l.Verifier, Denylist: l.Denylist, Feed: follower, Checker: l.checker, Ready: func() error { return errors.New("not today") },
 		ID: "a", Instance: instance, Version: "v1.2.3", Policy: policy, Limits: adminapi.Limits{Budget: 1 << 30, Cache: 1 << 20},
 	}).Register(mux)
-	auth, err := forwardauth.New("test", l.Verifier)
+	auth, err := forwardauth.New(forwardauth.Forwarded, l.Checker(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/sidecar/internal/clock"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
+	"github.com/revocast/revocast/sidecar/internal/front"
 	"github.com/revocast/revocast/sidecar/internal/front/bearer"
-	"github.com/revocast/revocast/sidecar/internal/front/forwardauth"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/token"
 	"github.com/revocast/revocast/sidecar/verify"
@@ -138,7 +138,7 @@ type By struct {
 }
 
 func (a *API) explain(w http.ResponseWriter, r *http.Request) {
-	ask, err := forwardauth.ReadAsk(r.URL.RawQuery)
+	ask, err := front.ReadAsk(r.URL.RawQuery)
 	raw, outcome := bearer.Credentials(r.Header["Authorization"])
 	if err != nil {
 		outcome = gate.Unreadable

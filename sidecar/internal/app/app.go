@@ -22,10 +22,12 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/config"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/denylist/badgerstore"
+	"github.com/revocast/revocast/sidecar/internal/front"
 	"github.com/revocast/revocast/sidecar/internal/front/forwardauth"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/jwks"
 	"github.com/revocast/revocast/sidecar/internal/replica"
+	"github.com/revocast/revocast/sidecar/internal/route"
 	"github.com/revocast/revocast/sidecar/internal/syncer"
 	"github.com/revocast/revocast/sidecar/internal/token"
 	"github.com/revocast/revocast/sidecar/verify"
@@ -52,6 +54,7 @@ type App struct {
 	view     *view
 	policy   gate.Policy
 	verifier *verify.Verifier
+	check    *front.Checker
 	auth     *forwardauth.Handler
 	instance string
 }
@@ -195,7 +198,17 @@ func (a *App) openFront() error {
 	if err != nil {
 		return err
 	}
-	if a.auth, err = forwardauth.New(challengeRealm, a.verifier); err != nil {
+	routes, err := route.New(a.cfg.Rules)
+	if err != nil {
+		return err
+	}
+	a.check, err = front.NewChecker(front.Config{
+		Realm: challengeRealm, Routes: routes, Within: a.cfg.AnswerWithin, MaxInFlight: a.cfg.MaxInFlight,
+	}, a.verifier)
+	if err != nil {
+		return err
+	}
+	if a.auth, err = forwardauth.New(forwardauth.Family(a.cfg.OriginalHeaders), a.check); err != nil {
 		return err
 	}
 	return a.registerView()

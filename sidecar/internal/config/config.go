@@ -33,6 +33,7 @@ import (
 	"github.com/revocast/revocast/events/natsconn"
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/sidecar/internal/gate"
+	"github.com/revocast/revocast/sidecar/internal/route"
 	"github.com/revocast/revocast/sidecar/internal/token"
 )
 
@@ -59,6 +60,11 @@ type Config struct {
 	Leeway       time.Duration `default:"5s" group:"tokens" help:"Tolerance for exp, nbf and iat; at most 1m."`
 	RequireScope []string      `group:"tokens" placeholder:"SCOPE" help:"A scope that every token must have; repeatable."`
 
+	Routes          string        `placeholder:"FILE" type:"path" group:"requests" help:"YAML list of rules by method, host and path: what they demand besides, or that no token is needed. docs/routes.md teaches them."`
+	OriginalHeaders string        `default:"x-forwarded" enum:"x-forwarded,x-original" group:"requests" help:"Where forward-auth reads the client's method, host and path from: X-Forwarded-Method, -Host, -Uri or X-Original-Method, -Host, -Uri. Only rules need them; the proxy must set them always."`
+	AnswerWithin    time.Duration `default:"400ms" group:"requests" help:"How long one answer may take, whatever disk and key servers do; then 503. Keep it below the proxy's own limit."`
+	MaxInFlight     int           `default:"4096" group:"requests" help:"Requests under way at once; beyond it 503 at once."`
+
 	CacheSize    string `default:"64MiB" group:"memory" help:"For verified tokens; 0 keeps none."`
 	MemoryBudget string `default:"0" group:"memory" help:"For denylist and verified tokens together, such as 256MiB; 0 sets none. Over it nothing is forgotten, but the sidecar is not ready and says so. Unless GOMEMLIMIT is set, Go's memory limit becomes a quarter more and 64MiB."`
 
@@ -79,6 +85,7 @@ type Config struct {
 	Command    Command           `kong:"-"`
 	Trusts     []token.Trust     `kong:"-"`
 	Root       ed25519.PublicKey `kong:"-"`
+	Rules      []route.Rule      `kong:"-"`
 	CacheBytes int64             `kong:"-"`
 	// BudgetBytes is for denylist and cache together; zero for none.
 	BudgetBytes int64       `kong:"-"`
@@ -131,6 +138,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 			{Key: "listen", Title: "Listeners:"},
 			{Key: "feed", Title: "Feed:"},
 			{Key: "tokens", Title: "Tokens:"},
+			{Key: "requests", Title: "Requests:"},
 			{Key: "memory", Title: "Memory:"},
 			{Key: "stale", Title: "When the view is stale:"},
 			{Key: "logging", Title: "Logging:"},
@@ -224,6 +232,16 @@ func (c *Config) derive() error {
 		case l.needed:
 			add(l.flag, errors.New("needed"))
 		}
+	}
+	if c.Routes != "" {
+		c.Rules, err = route.Read(c.Routes)
+		add("routes", err)
+	}
+	if c.AnswerWithin <= 0 {
+		add("answer-within", fmt.Errorf("%s: want more than nothing", c.AnswerWithin))
+	}
+	if c.MaxInFlight < 1 {
+		add("max-in-flight", fmt.Errorf("%d: want at least 1", c.MaxInFlight))
 	}
 	add("leeway", token.Config{Leeway: c.Leeway}.Validate())
 	policy, err := c.Policy()

@@ -100,6 +100,8 @@ func tokenReason(o Outcome) Reason {
 		return ReasonPremature
 	case KeysUnavailable:
 		return ReasonKeysUnavailable
+	case Overloaded:
+		return ReasonOverloaded
 	case Unjudged:
 	}
 	return ReasonUndecided

@@ -48,12 +48,13 @@ const (
 	ReasonRole
 	ReasonAuthentication
 	ReasonAnonymous
+	ReasonOverloaded
 )
 
 // Reasons lists every reason, in the order of their numbers.
 func Reasons() []Reason {
-	all := make([]Reason, 0, ReasonAnonymous+1)
-	for r := ReasonUndecided; r <= ReasonAnonymous; r++ {
+	all := make([]Reason, 0, ReasonOverloaded+1)
+	for r := ReasonUndecided; r <= ReasonOverloaded; r++ {
 		all = append(all, r)
 	}
 	return all
@@ -102,6 +103,8 @@ func (r Reason) String() string {
 		return "insufficient_authentication"
 	case ReasonAnonymous:
 		return "anonymous"
+	case ReasonOverloaded:
+		return "overloaded"
 	case ReasonUndecided:
 	}
 	return "undecided"
@@ -152,7 +155,7 @@ func (d Decision) Status() int {
 		return statusChallenge
 	case ReasonScope, ReasonRole:
 		return statusForbidden
-	case ReasonUndecided, ReasonGood, ReasonAnonymous, ReasonKeysUnavailable, ReasonLookupFailed, ReasonNotReady, ReasonClock, ReasonStale:
+	case ReasonUndecided, ReasonGood, ReasonAnonymous, ReasonOverloaded, ReasonKeysUnavailable, ReasonLookupFailed, ReasonNotReady, ReasonClock, ReasonStale:
 	}
 	return statusUnavailable
 }
@@ -188,7 +191,7 @@ func (d Decision) Description() string {
 	case ReasonAmbiguous:
 		return "The request carries credentials more than once"
 	case ReasonUnreadable:
-		return "The request demands something that cannot be read"
+		return "The request cannot be read in one way only"
 	case ReasonUnsupported:
 		return "Sender-constrained tokens are not supported here"
 	case ReasonMalformed:
@@ -213,6 +216,8 @@ func (d Decision) Description() string {
 		return "The keys of the token's issuer are unavailable"
 	case ReasonNotReady, ReasonLookupFailed, ReasonClock, ReasonStale:
 		return "Revocations cannot be checked at present"
+	case ReasonOverloaded:
+		return "Too many requests are under way"
 	case ReasonUndecided, ReasonGood, ReasonAbsent, ReasonAnonymous:
 	}
 	return ""

@@ -30,6 +30,8 @@ const (
 	Premature
 	// KeysUnavailable: the issuer's keys could not be had, so nothing is known.
 	KeysUnavailable
+	// Overloaded: nothing was looked at, since too much is under way already.
+	Overloaded
 )
 
 // Finding is what the denylist says about a genuine token.

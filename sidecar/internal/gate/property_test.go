@@ -68,7 +68,7 @@ func facts() *rapid.Generator[gate.Facts] {
 		}
 		f.FreshAsOf = f.Now.Add(-durations(-10*time.Second, 20*time.Minute).Draw(t, "age"))
 		if rapid.Bool().Draw(t, "odd") {
-			f.Token = gate.Outcome(rapid.IntRange(0, int(gate.KeysUnavailable)+2).Draw(t, "token"))
+			f.Token = gate.Outcome(rapid.IntRange(0, int(gate.Overloaded)+2).Draw(t, "token"))
 			f.Finding = gate.Finding(rapid.IntRange(0, int(gate.Revoked)+2).Draw(t, "finding"))
 			f.Ready = rapid.Bool().Draw(t, "ready")
 			f.Skew = durations(-10*time.Second, 10*time.Second).Draw(t, "skew")
@@ -139,16 +139,16 @@ func TestAllowNeedsEverything(t *testing.T) {
 				t.Fatalf("allowed without role %s: %+v", w, f)
 			}
 		}
-		for _, any := range []struct {
+		for _, list := range []struct {
 			have   gate.Names
 			wanted []string
 		}{{f.Roles, ask.AnyRole}, {f.Audience, ask.Audiences}, {names{f.ACR}, ask.ACR}} {
-			found := len(any.wanted) == 0
-			for _, w := range any.wanted {
-				found = found || holds(any.have, w)
+			found := len(list.wanted) == 0
+			for _, w := range list.wanted {
+				found = found || holds(list.have, w)
 			}
 			if !found {
-				t.Fatalf("allowed without any of %v: %+v", any.wanted, f)
+				t.Fatalf("allowed without any of %v: %+v", list.wanted, f)
 			}
 		}
 		if ask.MaxAge > 0 && f.AuthTime.Before(f.Now.Add(-ask.MaxAge)) {

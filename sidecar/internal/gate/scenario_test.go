@@ -97,7 +97,7 @@ func readFacts(t *testing.T, words []string) (gate.Ask, gate.Facts) {
 	outcomes := map[string]gate.Outcome{
 		"unjudged": gate.Unjudged, "genuine": gate.Genuine, "absent": gate.Absent, "ambiguous": gate.Ambiguous, "unreadable": gate.Unreadable,
 		"unsupported": gate.Unsupported, "malformed": gate.Malformed, "untrusted": gate.Untrusted,
-		"expired": gate.Expired, "premature": gate.Premature, "keys-unavailable": gate.KeysUnavailable,
+		"expired": gate.Expired, "premature": gate.Premature, "keys-unavailable": gate.KeysUnavailable, "overloaded": gate.Overloaded,
 	}
 	findings := map[string]gate.Finding{"unknown": gate.Unknown, "clear": gate.Clear, "revoked": gate.Revoked}
 	var ask gate.Ask

@@ -26,16 +26,16 @@ type object = tokentest.Object
 // identity are the headers that every answer sets.
 var identity = []string{"X-Auth-Subject", "X-Auth-Session", "X-Auth-Client", "X-Auth-Scope", "X-Auth-Roles", "X-Auth-Expires"}
 
-// front is the handler behind a real server on loopback.
-type front struct {
+// rig is the handler behind a real server on loopback.
+type rig struct {
 	*verifytest.Rig
 	server *httptest.Server
 }
 
-func newFront(t testing.TB, policy gate.Policy) *front {
+func newFront(t testing.TB, policy gate.Policy) *rig {
 	t.Helper()
-	f := &front{Rig: verifytest.New(t, policy)}
-	h, err := forwardauth.New("orders", f.Verifier)
+	f := &rig{Rig: verifytest.New(t, policy)}
+	h, err := forwardauth.New(forwardauth.Forwarded, f.Checker(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ type reply struct {
 	body       string
 }
 
-func (f *front) ask(t testing.TB, method, query string, authorization ...string) reply {
+func (f *rig) ask(t testing.TB, method, query string, authorization ...string) reply {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, f.server.URL+"/auth"+query, nil)
 	if err != nil {
@@ -117,7 +117,7 @@ func TestRefusals(t *testing.T) {
 		return realm + `, error="invalid_token", error_description="` + description + `"`
 	}
 	const twice = realm + `, error="invalid_request", error_description="The request carries credentials more than once"`
-	const unreadable = realm + `, error="invalid_request", error_description="The request demands something that cannot be read"`
+	const unreadable = realm + `, error="invalid_request", error_description="The request cannot be read in one way only"`
 	for name, c := range map[string]struct {
 		query     string
 		fields    []string
@@ -273,23 +273,23 @@ func TestBodyIsNotRead(t *testing.T) {
 	}
 }
 
-func TestRealm(t *testing.T) {
+func TestFamilies(t *testing.T) {
 	f := verifytest.New(t, gate.DefaultPolicy())
-	if _, err := forwardauth.New("a\r\nSet-Cookie: x", f.Verifier); err == nil {
-		t.Error("a realm with a line break passes")
+	if _, err := forwardauth.New("x-rewrite", f.Checker(t)); err == nil {
+		t.Error("a family that nobody knows passes")
 	}
 }
 
 // Nothing in any query makes the handler panic or answer 200 to a token that is
 // revoked.
 func FuzzQuery(f *testing.F) {
-	rig := verifytest.New(f, gate.DefaultPolicy())
-	h, err := forwardauth.New("orders", rig.Verifier)
+	world := verifytest.New(f, gate.DefaultPolicy())
+	h, err := forwardauth.New(forwardauth.Forwarded, world.Checker(f))
 	if err != nil {
 		f.Fatal(err)
 	}
-	rig.Revoke(f, events.KindSession, "sid-1", time.Now().Add(time.Hour))
-	raw := rig.Issuer.Good(f, time.Now(), object{"exp": time.Now().Add(time.Hour).Unix()})
+	world.Revoke(f, events.KindSession, "sid-1", time.Now().Add(time.Hour))
+	raw := world.Issuer.Good(f, time.Now(), object{"exp": time.Now().Add(time.Hour).Unix()})
 	for _, q := range []string{"", "scope=read", "scope=%22", "max_stale=5s", "max_stale=1e9h", "a=b;c", "scope=a&scope=b"} {
 		f.Add(q)
 	}

@@ -33,7 +33,7 @@ func TestRequestsAtTheMomentOfRevocation(t *testing.T) {
 	rounds := size(200, 10_000)
 	rig := verifytest.NewOn(t, gate.DefaultPolicy(), slowDisk(t))
 	write(t, rig.Denylist)
-	front, err := forwardauth.New("race", rig.Verifier)
+	front, err := forwardauth.New(forwardauth.Forwarded, rig.Checker(t))
 	if err != nil {
 		t.Fatal(err)
 	}
