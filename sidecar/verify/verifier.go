@@ -17,7 +17,7 @@ import (
 // Denylist answers from memory whether an entry denies a token at a time. An
 // error means that it cannot tell.
 type Denylist interface {
-	Lookup(t *denylist.Token, now time.Time) (denylist.Finding, error)
+	Lookup(ctx context.Context, t *denylist.Token, now time.Time) (denylist.Finding, error)
 }
 
 // Freshness says up to which moment the denylist is proved complete, whether it has
@@ -124,7 +124,7 @@ func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judge
 		f.Scope, f.Roles, f.Audience, f.ACR, f.AuthTime = c.Scope, &c.Roles, &c.Audience, c.ACR, c.AuthTime
 		// Entries expire by the earlier of both clocks, so that a local one that
 		// jumps ahead forgets none.
-		if j.finding, j.cause = v.parts.Denylist.Lookup(&j.token.Denylist, earlier(f.Now, f.FreshAsOf)); j.cause != nil {
+		if j.finding, j.cause = v.parts.Denylist.Lookup(ctx, &j.token.Denylist, earlier(f.Now, f.FreshAsOf)); j.cause != nil {
 			v.log.Error("the denylist cannot answer", zap.Error(j.cause))
 		}
 		f.Finding = found(j.finding.Denied, j.cause)

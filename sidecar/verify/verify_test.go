@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -271,9 +272,9 @@ type overtaken struct {
 	view *verifytest.View
 }
 
-func (o overtaken) Lookup(t *denylist.Token, now time.Time) (denylist.Finding, error) {
+func (o overtaken) Lookup(ctx context.Context, t *denylist.Token, now time.Time) (denylist.Finding, error) {
 	defer o.view.Set(time.Now(), true)
-	return o.Denylist.Lookup(t, now)
+	return o.Denylist.Lookup(ctx, t, now)
 }
 
 // A decision is never fresher than what it looked at (INV-2).

@@ -79,7 +79,7 @@ func BenchmarkLookup(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				i += 7919
-				if f, err := d.Lookup(&tokens[i%len(tokens)], now); err != nil || f.Denied != denied {
+				if f, err := d.Lookup(b.Context(), &tokens[i%len(tokens)], now); err != nil || f.Denied != denied {
 					b.Fatal(f, err)
 				}
 			}

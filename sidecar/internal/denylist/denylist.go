@@ -1,6 +1,7 @@
 package denylist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -56,6 +57,8 @@ type Denylist struct {
 
 	budget int
 	resync chan struct{} // see Lost
+
+	asking chan struct{} // holds one for each question to the disk without an answer
 }
 
 type liftedEntry struct {
@@ -84,6 +87,7 @@ func New(cfg Config, store Store) (*Denylist, error) {
 		confirmed: confirmed{limit: cfg.Confirmed, entries: map[target]events.Revocation{}},
 		budget:    cfg.Budget,
 		resync:    make(chan struct{}, 1),
+		asking:    make(chan struct{}, maxAsking),
 	}
 	d.room = sync.NewCond(&d.mu)
 	batches := 0
@@ -127,8 +131,9 @@ type Finding struct {
 // Lookup judges a prepared token at the time now: the earlier of the local time
 // and the feed's, so that a clock that jumps forgets nothing. When nothing denies
 // the token and the index knows none of its names, it takes no lock and allocates
-// nothing. After an error nothing is known, and the token must not pass.
-func (d *Denylist) Lookup(t *Token, now time.Time) (Finding, error) {
+// nothing. After an error nothing is known, and the token must not pass. Only what
+// memory cannot answer is looked up on disk, for as long as ctx lasts.
+func (d *Denylist) Lookup(ctx context.Context, t *Token, now time.Time) (Finding, error) {
 	if t.by != d {
 		return Finding{}, ErrUnprepared
 	}
@@ -141,7 +146,7 @@ func (d *Denylist) Lookup(t *Token, now time.Time) (Finding, error) {
 	if hits == 0 {
 		return Finding{}, nil
 	}
-	return d.confirm(t, hits, now)
+	return d.confirm(ctx, t, hits, now)
 }
 
 // narrowBits are the places of the two narrow kinds in [Token].has.
@@ -149,7 +154,7 @@ const narrowBits = 1<<(events.KindToken-1) | 1<<(events.KindSession-1)
 
 // confirm looks exactly at the kinds that hits names: first at all that memory
 // knows, then at the disk.
-func (d *Denylist) confirm(t *Token, hits uint8, now time.Time) (Finding, error) {
+func (d *Denylist) confirm(ctx context.Context, t *Token, hits uint8, now time.Time) (Finding, error) {
 	f, disk := d.inMemory(t, hits, now)
 	if f.Denied {
 		return f, nil
@@ -159,7 +164,7 @@ func (d *Denylist) confirm(t *Token, hits uint8, now time.Time) (Finding, error)
 		if k.Wide() || hits&(1<<bit(k)) == 0 || disk.empty {
 			continue
 		}
-		f, err := d.onDisk(t.target(k), now, disk)
+		f, err := d.ask(ctx, t.target(k), now, disk)
 		if f.Denied {
 			return f, nil
 		}

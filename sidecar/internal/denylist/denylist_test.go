@@ -143,7 +143,7 @@ func batches() *rapid.Generator[denylist.Batch] {
 // wantLike compares one verdict.
 func wantLike(t *rapid.T, d *denylist.Denylist, w *twin, token denylist.Token, now time.Time) {
 	d.Prepare(&token)
-	got, err := d.Lookup(&token, now)
+	got, err := d.Lookup(t.Context(), &token, now)
 	want := w.denying(token, now)
 	if err != nil || got.Denied != (len(want) > 0) {
 		t.Fatalf("%+v at %v: %+v, %v; want one of %+v", token, now, got, err, want)

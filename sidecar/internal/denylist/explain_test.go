@@ -45,7 +45,7 @@ func TestExplainIsLikeLookup(t *testing.T) {
 
 func wantExplained(t *rapid.T, d *denylist.Denylist, w *twin, token denylist.Token, now time.Time) {
 	d.Prepare(&token)
-	finding, err1 := d.Lookup(&token, now)
+	finding, err1 := d.Lookup(t.Context(), &token, now)
 	looks, err2 := d.Explain(&token, now)
 	if err := errors.Join(err1, err2); err != nil || len(looks) != len(events.Kinds()) {
 		t.Fatalf("%d kinds, %v", len(looks), err)

@@ -20,7 +20,7 @@ func TestUnpreparedTokenIsNotJudged(t *testing.T) {
 	for name, token := range map[string]*denylist.Token{
 		"zero": {}, "not prepared": {Issuer: "i", Session: "s"}, "prepared by another": tokenOf(other, "s"), "without issuer": nobody,
 	} {
-		if f, err := d.Lookup(token, denylisttest.Now()); !errors.Is(err, denylist.ErrUnprepared) || f.Denied {
+		if f, err := d.Lookup(t.Context(), token, denylisttest.Now()); !errors.Is(err, denylist.ErrUnprepared) || f.Denied {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
 	}
@@ -31,7 +31,7 @@ func TestZeroTimeForgetsNothing(t *testing.T) {
 	d := newList(t, memstore.New())
 	apply(t, d, sessions("a"))
 	d.Expire(time.Time{})
-	if f, err := d.Lookup(tokenOf(d, "a"), time.Time{}); err != nil || !f.Denied {
+	if f, err := d.Lookup(t.Context(), tokenOf(d, "a"), time.Time{}); err != nil || !f.Denied {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
@@ -45,14 +45,14 @@ func TestEveryKindDenies(t *testing.T) {
 			events.KindToken: "t", events.KindSession: "s", events.KindSubject: "u", events.KindClient: "c", events.KindKey: "k",
 		}[k]
 		apply(t, d, denylist.Batch{Entries: []events.Revocation{r}})
-		f, err := d.Lookup(tokenOf(d, "s"), denylisttest.Now())
+		f, err := d.Lookup(t.Context(), tokenOf(d, "s"), denylisttest.Now())
 		if err != nil || !f.Denied || f.Revocation != r {
 			t.Errorf("%s: %+v, %v", k, f, err)
 		}
 		foreign := tokenOf(d, "s")
 		foreign.Issuer = "https://other.example"
 		d.Prepare(foreign)
-		if f, err := d.Lookup(foreign, denylisttest.Now()); err != nil || f.Denied {
+		if f, err := d.Lookup(t.Context(), foreign, denylisttest.Now()); err != nil || f.Denied {
 			t.Errorf("%s of another issuer: %+v, %v", k, f, err)
 		}
 	}
@@ -210,7 +210,7 @@ func TestEntriesBecomeCanonical(t *testing.T) {
 	d := newList(t, store)
 	apply(t, d, denylist.Batch{Cursor: denylist.Cursor{Epoch: "e", Sequence: 5}})
 	apply(t, d, denylist.Batch{Entries: []events.Revocation{r}, Lifted: []events.Lift{l}})
-	if f, err := d.Lookup(tokenOf(d, "s"), denylisttest.Now()); err != nil || f.Revocation != want {
+	if f, err := d.Lookup(t.Context(), tokenOf(d, "s"), denylisttest.Now()); err != nil || f.Revocation != want {
 		t.Errorf("found %+v, %v; want %+v", f, err, want)
 	}
 	if err := d.Flush(); err != nil {
@@ -305,7 +305,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	now := denylisttest.Now()
 	measure := func(name string, token *denylist.Token, denied bool) {
 		if n := testing.AllocsPerRun(1000, func() {
-			if f, err := d.Lookup(token, now); err != nil || f.Denied != denied {
+			if f, err := d.Lookup(t.Context(), token, now); err != nil || f.Denied != denied {
 				t.Fatalf("%s: %+v, %v", name, f, err)
 			}
 		}); n != 0 {

@@ -27,7 +27,7 @@ func TestLossesAndCrashes(t *testing.T) {
 		applied := map[int]bool{} // in this life, or claimed by a fresh disk
 		look := func() {
 			for n := 1; n <= sessions; n++ {
-				f, err := d.Lookup(tokenOf(d, fmt.Sprint(n)), now)
+				f, err := d.Lookup(t.Context(), tokenOf(d, fmt.Sprint(n)), now)
 				if applied[n] && err == nil && !f.Denied {
 					rt.Fatalf("session %d of %d passes", n, head)
 				}
@@ -128,7 +128,7 @@ func TestLossesAndCrashes(t *testing.T) {
 			}
 		}
 		for n := 1; n <= sessions; n++ {
-			if f, err := d.Lookup(tokenOf(d, fmt.Sprint(n)), now); err != nil || f.Denied != (n <= head) {
+			if f, err := d.Lookup(t.Context(), tokenOf(d, fmt.Sprint(n)), now); err != nil || f.Denied != (n <= head) {
 				rt.Fatalf("in the end session %d of %d: %+v, %v", n, head, f, err)
 			}
 		}

@@ -103,7 +103,7 @@ func feedAt(n int, fresh time.Time) denylist.Batch {
 
 func wantError(t *testing.T, d *denylist.Denylist, session string) {
 	t.Helper()
-	if f, err := d.Lookup(tokenOf(d, session), denylisttest.Now()); err == nil || f.Denied {
+	if f, err := d.Lookup(t.Context(), tokenOf(d, session), denylisttest.Now()); err == nil || f.Denied {
 		t.Errorf("session %s: %+v, %v; want an error", session, f, err)
 	}
 }

@@ -17,11 +17,12 @@ const (
 // Run fills the index with what was on disk and writes to disk what Apply has
 // queued, in its order, until ctx ends. A failing disk is asked again and again,
 // and shows in [Status].DiskErr. When ctx has ended Run writes what is left, once,
-// and returns what prevents it; the feed still has what could not be written. Run
-// is called once.
+// and returns what prevents it; the feed still has what could not be written. When it
+// returns, no question to the disk is under way either. Run is called once.
 func (d *Denylist) Run(ctx context.Context) error {
 	d.setRunning(true)
 	defer d.setRunning(false)
+	defer d.allAnswered()
 	var filling sync.WaitGroup
 	filling.Go(func() { d.fill(ctx) })
 	defer filling.Wait()

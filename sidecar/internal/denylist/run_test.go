@@ -109,7 +109,7 @@ func tokenOf(d *denylist.Denylist, session string) *denylist.Token {
 
 func wantVerdict(t *testing.T, d *denylist.Denylist, session string, denied bool) {
 	t.Helper()
-	f, err := d.Lookup(tokenOf(d, session), denylisttest.Now())
+	f, err := d.Lookup(t.Context(), tokenOf(d, session), denylisttest.Now())
 	if err != nil || f.Denied != denied {
 		t.Errorf("session %q: %+v, %v; want denied %v", session, f, err, denied)
 	}
@@ -185,12 +185,12 @@ func TestNothingAppliedIsMissed(t *testing.T) {
 				}
 				last, earlier := tokenOf(d, fmt.Sprint(n-1)), tokenOf(d, fmt.Sprint(i%n))
 				for _, token := range []*denylist.Token{last, earlier} {
-					if f, err := d.Lookup(token, denylisttest.Now()); err != nil || !f.Denied {
+					if f, err := d.Lookup(t.Context(), token, denylisttest.Now()); err != nil || !f.Denied {
 						t.Errorf("session %s of %d: %+v, %v", token.Session, n, f, err)
 						return
 					}
 				}
-				if f, err := d.Lookup(tokenOf(d, "another"), denylisttest.Now()); err != nil || f.Denied {
+				if f, err := d.Lookup(t.Context(), tokenOf(d, "another"), denylisttest.Now()); err != nil || f.Denied {
 					t.Errorf("another session: %+v, %v", f, err)
 					return
 				}
@@ -237,13 +237,13 @@ func TestFailingDisk(t *testing.T) {
 			t.Errorf("on disk: %+v", got)
 		}
 		// What only the disk could confirm is not known, which is not "not denied".
-		if f, err := d.Lookup(tokenOf(d, "a"), denylisttest.Now()); !errors.Is(err, errDisk) || f.Denied {
+		if f, err := d.Lookup(t.Context(), tokenOf(d, "a"), denylisttest.Now()); !errors.Is(err, errDisk) || f.Denied {
 			t.Errorf("%+v, %v", f, err)
 		}
 		// What denies without the disk denies.
 		old := tokenOf(d, "a")
 		old.SessionAt.Sequence, old.MintedAt.Sequence = 1, 1
-		if f, err := d.Lookup(old, denylisttest.Now()); err != nil || !f.Denied || f.Revocation.Kind != events.KindSubject {
+		if f, err := d.Lookup(t.Context(), old, denylisttest.Now()); err != nil || !f.Denied || f.Revocation.Kind != events.KindSubject {
 			t.Errorf("%+v, %v", f, err)
 		}
 		store.readsFail.Store(false)
@@ -273,7 +273,7 @@ func TestWarmStart(t *testing.T) {
 		}
 		// As long as the index is not complete, only the disk knows who passes.
 		store.readsFail.Store(true)
-		if f, err := d.Lookup(tokenOf(d, "c"), denylisttest.Now()); !errors.Is(err, errDisk) {
+		if f, err := d.Lookup(t.Context(), tokenOf(d, "c"), denylisttest.Now()); !errors.Is(err, errDisk) {
 			t.Errorf("%+v, %v", f, err)
 		}
 		start(t, d)

@@ -117,7 +117,7 @@ func TestDamageMetAtStart(t *testing.T) {
 			r := session(i)
 			token := denylist.Token{Issuer: r.Issuer, Session: events.SessionID(r.Target)}
 			d.Prepare(&token)
-			if f, err := d.Lookup(&token, denylisttest.Now()); err == nil && !f.Denied {
+			if f, err := d.Lookup(t.Context(), &token, denylisttest.Now()); err == nil && !f.Denied {
 				t.Fatalf("byte %d wrong: entry %d passes with cursor %+v", at, i, d.Status().Cursor)
 			}
 		}

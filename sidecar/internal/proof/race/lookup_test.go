@@ -176,7 +176,7 @@ func (a *arena) read(t *testing.T) {
 		n := a.targets[i]
 		before, clock := n.state.Load(), a.clock.Load()
 		received := rand.IntN(16) == 0 && a.Status().Cursor.Sequence >= n.sequence
-		f, err := a.Lookup(n.victim, time.Unix(clock, 0))
+		f, err := a.Lookup(t.Context(), n.victim, time.Unix(clock, 0))
 		after, late := n.state.Load(), time.Unix(a.clock.Load(), 0)
 		n.seen.Add(1)
 		a.lookups.Add(1)
@@ -201,7 +201,7 @@ func (a *arena) read(t *testing.T) {
 		if n.later == nil {
 			continue
 		}
-		if f, err := a.Lookup(n.later, time.Unix(clock, 0)); err != nil || f.Denied {
+		if f, err := a.Lookup(t.Context(), n.later, time.Unix(clock, 0)); err != nil || f.Denied {
 			t.Errorf("round %d, a %s: who logged in after the cut: %+v, %v", i, n.entry.Kind, f, err)
 		}
 	}

@@ -1,0 +1,123 @@
+package front_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/sidecar/internal/denylist"
+	"github.com/revocast/revocast/sidecar/internal/denylist/memstore"
+	"github.com/revocast/revocast/sidecar/internal/front"
+	"github.com/revocast/revocast/sidecar/internal/gate"
+	"github.com/revocast/revocast/sidecar/internal/verifytest"
+	"github.com/revocast/revocast/sidecar/verify"
+)
+
+// stalled is a store whose reads hang.
+type stalled struct {
+	denylist.Store
+	entered chan struct{}
+	letGo   chan struct{}
+}
+
+func (s *stalled) Find(k events.Kind, i events.Issuer, name string) ([]events.Revocation, error) {
+	s.entered <- struct{}{}
+	<-s.letGo
+	return s.Store.Find(k, i, name)
+}
+
+// A disk that hangs is 503 within the bound, which says nothing against the token.
+func TestDiskThatHangs(t *testing.T) {
+	store := &stalled{Store: memstore.New(), entered: make(chan struct{}, 1), letGo: make(chan struct{})}
+	if err := store.Apply(denylist.Batch{Entries: []events.Revocation{
+		{ID: "r-1", Kind: events.KindSession, Issuer: "https://elsewhere.example", Target: "x", Until: time.Now().Add(time.Hour)},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	rig := verifytest.NewOn(t, gate.DefaultPolicy(), store) // whose index nobody fills: every look-up asks the disk
+	c, err := front.NewChecker(front.Config{Realm: "orders", Within: 50 * time.Millisecond, MaxInFlight: 1}, rig.Verifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := front.Request{Authorization: []string{"Bearer " + rig.Good(t, nil)}}
+	var first sync.WaitGroup
+	first.Go(func() {
+		if a := c.Check(t.Context(), ask); a.Decision.Status() != 503 || a.Decision.Reason != gate.ReasonLookupFailed || a.Claims.Subject != "" {
+			t.Errorf("while the disk hangs: %+v", a.Decision)
+		}
+	})
+	<-store.entered
+	first.Wait()
+	close(store.letGo)
+}
+
+// Beyond the requests that may be under way there is no waiting.
+func TestOverload(t *testing.T) {
+	rig := verifytest.New(t, gate.DefaultPolicy())
+	holding := holder{rig: rig, entered: make(chan struct{}), leave: make(chan struct{})}
+	c, err := front.NewChecker(front.Config{Realm: "orders", Within: time.Minute, MaxInFlight: 2}, holding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := front.Request{Authorization: []string{"Bearer " + rig.Good(t, nil)}}
+	var held sync.WaitGroup
+	for range 2 {
+		held.Go(func() {
+			if a := c.Check(t.Context(), ask); !a.Allowed() {
+				t.Errorf("held: %+v", a.Decision)
+			}
+		})
+		<-holding.entered
+	}
+	a := c.Check(t.Context(), ask)
+	if a.Allowed() || a.Decision.Status() != 503 || a.Decision.Reason != gate.ReasonOverloaded || a.Decision.RetryAfter() == 0 {
+		t.Errorf("the third of two: %+v", a.Decision)
+	}
+	close(holding.leave)
+	held.Wait()
+	go func() { <-holding.entered }()
+	if a := c.Check(t.Context(), ask); !a.Allowed() {
+		t.Errorf("when the others have left: %+v", a.Decision)
+	}
+}
+
+// holder is the rig's verifier, who takes as long as the test likes.
+type holder struct {
+	rig            *verifytest.Rig
+	entered, leave chan struct{}
+}
+
+func (h holder) Judge(ctx context.Context, token string, ask gate.Ask) (verify.Claims, gate.Decision) {
+	h.entered <- struct{}{}
+	<-h.leave
+	return h.rig.Verifier.Judge(ctx, token, ask)
+}
+func (h holder) Refuse(o gate.Outcome) gate.Decision { return h.rig.Verifier.Refuse(o) }
+func (h holder) Waive() gate.Decision                { return h.rig.Verifier.Waive() }
+
+func TestNewChecker(t *testing.T) {
+	rig := verifytest.New(t, gate.DefaultPolicy())
+	_, err := front.NewChecker(front.Config{Realm: "a\r\nSet-Cookie: x"}, rig.Verifier)
+	if err == nil {
+		t.Fatal("a checker of faults")
+	}
+	for _, want := range []string{"realm", "bound of an answer", "under way"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not name the %s", err, want)
+		}
+	}
+}
+
+func TestIsIdentity(t *testing.T) {
+	for name, want := range map[string]bool{
+		"X-Auth-Subject": true, "x-auth-subject": true, "X_Auth_Subject": true, "x_AUTH-roles": true, "X-Auth-": true, "X-Auth-Anything": true,
+		"X-Auth": false, "Authorization": false, "X-Authority": false, "": false, "X-Author-Name": false,
+	} {
+		if front.IsIdentity(name) != want {
+			t.Errorf("%q: want %t", name, want)
+		}
+	}
+}
