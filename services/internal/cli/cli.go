@@ -54,6 +54,8 @@ type grammar struct {
 	Demo demoCommand `cmd:"" group:"try" help:"Run the whole story on real processes, measured, and leave nothing behind."`
 	Dev  devCommand  `cmd:"" group:"try" help:"Run an issuer and two sidecars on the usual ports until Ctrl-C."`
 
+	SampleAPI sampleCommand `cmd:"" name:"sample-api" group:"try" help:"Run an API that answers with who asks, to put behind a proxy."`
+
 	Login   loginCommand   `cmd:"" group:"user" help:"Log in with a password."`
 	Refresh refreshCommand `cmd:"" group:"user" help:"Exchange a refresh token for new tokens."`
 	Verify  verifyCommand  `cmd:"" group:"user" help:"Ask a sidecar whether a token passes."`
