@@ -224,7 +224,7 @@ func tokenOf(e verify.Explanation) *Token {
 func ruleOf(t token.Trust) *Rule {
 	r := &Rule{Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: t.Algorithms, Type: t.Type, Foreign: t.Foreign}
 	for _, q := range t.Require {
-		r.Require = append(r.Require, q.Claim+":"+q.Value)
+		r.Require = append(r.Require, q.String())
 	}
 	if t.MaxLifetime > 0 {
 		r.MaxLifetime = t.MaxLifetime.String()
