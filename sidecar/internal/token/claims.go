@@ -187,10 +187,10 @@ func readClaims(p parsed, trust Trust) (Claims, error) {
 	if c.Expires.IsZero() {
 		r.fault(Path{"exp"}, "is missing")
 	}
-	if c.IssuedAt.IsZero() && (trust.profile() || trust.MaxLifetime > 0) {
+	if c.IssuedAt.IsZero() && (trust.Profile() || trust.MaxLifetime > 0) {
 		r.fault(Path{"iat"}, "is missing")
 	}
-	if trust.profile() { // RFC 9068 section 2.2
+	if trust.Profile() { // RFC 9068 section 2.2
 		r.require("sub", "client_id", "jti")
 	} else if len(n.Client) == 0 && c.Client == "" {
 		c.Client = events.ClientID(r.text("azp")) // OpenID Connect Core section 2

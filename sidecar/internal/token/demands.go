@@ -22,7 +22,7 @@ func demands() [6]demand {
 			return unless(len(t.Audiences) == 0 || slices.ContainsFunc(t.Audiences, c.Audience.Has), "not for this audience")
 		}},
 		{"lifetime", func(t Trust, _ parsed, c Claims) string {
-			return unless(t.MaxLifetime == 0 || c.Expires.Sub(c.IssuedAt) <= t.MaxLifetime, "lives longer than the rule allows")
+			return unless(t.MaxLifetime == 0 || c.Expires.Sub(c.IssuedAt) <= t.MaxLifetime, "lives longer than the rule allows, or for who knows how long")
 		}},
 		{"require", func(t Trust, p parsed, _ Claims) string {
 			for _, r := range t.Require {

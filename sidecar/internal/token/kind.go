@@ -25,7 +25,7 @@ func (t Trust) otherKind(p parsed) string {
 	if p.payload.Has("events") {
 		return "it tells events, so it is a logout token or a security event"
 	}
-	if t.profile() {
+	if t.Profile() {
 		return ""
 	}
 	kind := text(p.payload, "typ")

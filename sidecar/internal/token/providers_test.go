@@ -159,6 +159,9 @@ func TestProviders(t *testing.T) {
 				if got, err := v.Verify(t.Context(), sign(p, payload), now); !errors.Is(err, token.ErrUntrusted) {
 					t.Errorf("%s: %+v, %v", what, got, err)
 				}
+				if d := v.Diagnose(t.Context(), sign(p, payload), now); d.Taken || d.Token == nil || faults(d) == "" {
+					t.Errorf("%s, diagnosed: %+v", what, d)
+				}
 			}
 		})
 	}

@@ -237,7 +237,7 @@ func (t Trust) withDefaults() Trust {
 	if len(t.Algorithms) == 0 {
 		t.Algorithms = jwks.Algorithms()
 	}
-	t.Foreign = t.Foreign || !t.profile()
+	t.Foreign = t.Foreign || !t.Profile()
 	if t.Foreign && t.MaxLifetime == 0 {
 		t.MaxLifetime = ForeignLifetime
 	}
@@ -251,8 +251,8 @@ const typeNone = "none"
 // speak and whose positions count.
 func (t Trust) InRealm() bool { return !t.withDefaults().Foreign }
 
-// profile reports whether RFC 9068 binds the rule's tokens.
-func (t Trust) profile() bool { return sameType(t.Type, claims.TypeAccessToken) }
+// Profile reports whether RFC 9068 binds the rule's tokens.
+func (t Trust) Profile() bool { return sameType(t.Type, claims.TypeAccessToken) }
 
 // sameType compares media types as RFC 7515 section 4.1.9 has it: without regard
 // to case, and one without a slash stands for itself under "application/".

@@ -237,12 +237,19 @@ func method(algorithm string) jwt.SigningMethod {
 	return jwt.SigningMethodEdDSA
 }
 
-func (v *Verifier) verified(c Claims, key *jwks.Key, size int) *Verified {
-	t := &Verified{Claims: c, key: key, size: size}
+// life is a token of c with its life bounded.
+func (v *Verifier) life(c Claims) *Verified {
+	t := &Verified{Claims: c}
 	t.until = c.Expires.UnixMilli() + v.leeway
 	if starts := latest(c.NotBefore, c.IssuedAt); !starts.IsZero() {
 		t.from = starts.UnixMilli() - v.leeway
 	}
+	return t
+}
+
+func (v *Verifier) verified(c Claims, key *jwks.Key, size int) *Verified {
+	t := v.life(c)
+	t.key, t.size = key, size
 	t.Denylist = denylist.Token{
 		Issuer: c.Issuer, ID: c.ID, Session: c.Session, Subject: c.Subject, Client: c.Client, Key: c.Key,
 		SessionAt: c.SessionAt, MintedAt: c.MintedAt, AuthTime: seconds(c.AuthTime), IssuedAt: seconds(c.IssuedAt),
