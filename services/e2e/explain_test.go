@@ -186,6 +186,18 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%+v", x)
 		}
 	}
+	// What rule takes a token, and what can revoke it, revoked or not: also by command.
+	for token, status := range map[string]int{here.Access: 0, elsewhere.Access: 0, "2YotnFZFEjr1zCsicMWpAA": 1} {
+		var d struct {
+			Taken bool              `json:"taken"`
+			Reach []json.RawMessage `json:"reach"`
+			Cuts  map[string]string `json:"cuts"`
+		}
+		command(t, status, &d, token, "revocast", "doctor", "--sidecar-url", sidecar.AdminURL(), "-o", "json")
+		if d.Taken != (status == 0) || d.Taken && (len(d.Reach) != 6 || d.Cuts["sessions"] != "ssq" || d.Cuts["access_tokens"] != "tsq") {
+			t.Errorf("%+v", d)
+		}
+	}
 	for _, file := range []string{s.Dir().Log(sidecar.Name), s.Dir().Log("issuer")} {
 		if contains(file, here.Access) || contains(file, parts[2]) {
 			t.Errorf("%s holds a token", file)

@@ -48,7 +48,7 @@ type grammar struct {
 	AdminCA        string `group:"where" name:"admin-ca" env:"REVOCAST_ADMIN_CA" placeholder:"FILE" help:"Authority, PEM, that the admin listener's certificate is from, where not one of the system's."`
 	AdminCert      string `group:"where" placeholder:"FILE" help:"Client certificate, PEM, of an operator who has one instead of a token."`
 	AdminKey       string `group:"where" placeholder:"FILE" help:"Its key, PEM."`
-	SidecarURL     string `group:"where" placeholder:"URL" help:"A sidecar (${sidecar_url}); for explain and fsck its admin listener (${sidecar_admin_url})."`
+	SidecarURL     string `group:"where" placeholder:"URL" help:"A sidecar (${sidecar_url}); for explain, doctor and fsck its admin listener (${sidecar_admin_url})."`
 	AllowPlainHTTP bool   `group:"where" name:"allow-plain-http" help:"Send credentials over plain HTTP to other machines too."`
 
 	Demo demoCommand `cmd:"" group:"try" help:"Run the whole story on real processes, measured, and leave nothing behind."`
@@ -60,6 +60,7 @@ type grammar struct {
 	Refresh refreshCommand `cmd:"" group:"user" help:"Exchange a refresh token for new tokens."`
 	Verify  verifyCommand  `cmd:"" group:"user" help:"Ask a sidecar whether a token passes."`
 	Explain explainCommand `cmd:"" group:"user" help:"Ask a sidecar why a token passes or not, entry by entry."`
+	Doctor  doctorCommand  `cmd:"" group:"user" help:"Ask a sidecar which trust rule takes a token, what can revoke it, and what is missing."`
 	Logout  logoutCommand  `cmd:"" group:"user" help:"End the session that a token belongs to."`
 
 	Sessions sessionsCommand `cmd:"" group:"operator" help:"List who is logged in where: your own sessions or a subject's."`

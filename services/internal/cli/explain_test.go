@@ -11,6 +11,7 @@ type explainer struct{}
 
 func (x explainer) serve(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/explain", x.explain)
+	mux.HandleFunc("GET /v1/doctor", x.doctor)
 	mux.HandleFunc("POST /v1/fsck", x.fsck)
 	mux.HandleFunc("POST /faulty/v1/fsck", x.fsck)
 	mux.HandleFunc("POST /busy/v1/fsck", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusConflict) })
@@ -57,6 +58,28 @@ func (explainer) explain(w http.ResponseWriter, r *http.Request) {
 	case token == "fine":
 		answer = `{"verdict":"allow","status":200,"reason":"good","because":"Nothing denies it.",` + genuine + `,"kinds":[` + kind("token", "j", "") + `],` + around + `}`
 	}
+	_, _ = fmt.Fprintln(w, answer)
+}
+
+func (explainer) doctor(w http.ResponseWriter, r *http.Request) {
+	const rule = `"rule":{"text":"issuer=https://id.example,audience=https://api.example,alg=ES256,typ=JWT,max-lifetime=24h0m0s,foreign=true,subject=oid",` +
+		`"issuer":"https://id.example","audiences":["https://api.example"],"algorithms":["ES256"],"typ":"JWT","max_lifetime":"24h0m0s","foreign":true}`
+	answer := `{"taken":false,"summary":"It is no token that any rule could take.","at":"2026-11-01T11:00:00Z","verified":false,
+		"checks":[{"check":"form","passes":false,"fault":"it has one part: an opaque token, which only its provider can read","advice":"Ask for a JWT."}],"reach":[]}`
+	switch r.Header.Get("Authorization") {
+	case "Bearer access-1":
+		answer = `{"taken":true,"summary":"The rule of issuer https://id.example takes it.","at":"2026-11-01T11:00:00Z",` + rule + `,"verified":true,
+			"checks":[{"check":"form","passes":true},{"check":"audience","passes":true,"says":"https://api.example, \u001b[31mother","wants":"https://api.example"}],
+			"claims":{"iss":"https://id.example","kid":"k-1","exp":"2026-11-01T11:05:00Z"},
+			"reach":[{"kind":"token","reaches":false,"claim":"jti","advice":"It cannot be revoked by itself."},{"kind":"subject","reaches":true,"claim":"oid","id":"o-1"}],
+			"cuts":{"sessions":"iat","access_tokens":"iat"},"advice":["By iat alone."]}`
+	case "Bearer other":
+		answer = `{"taken":false,"summary":"No rule takes it. The rule of issuer https://id.example comes nearest, and refuses it for: issuer, signature.","at":"2026-11-01T11:00:00Z",` + rule + `,
+			"nearest":true,"verified":false,"checks":[{"check":"form","passes":true},
+			{"check":"issuer","passes":false,"fault":"iss is the rule's but for a slash at the end","wants":"https://id.example","advice":"Write it as the tokens have it."},
+			{"check":"signature","passes":false,"fault":"signature does not verify","advice":"It was changed."}],"reach":[]}`
+	}
+	w.Header().Set("Content-Type", "application/json")
 	_, _ = fmt.Fprintln(w, answer)
 }
 

@@ -62,6 +62,7 @@ func (a *API) Register(mux *http.ServeMux) {
 	handle := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, foreign.Handler(h)) }
 	handle("GET /v1/status", a.status)
 	handle("GET /v1/explain", a.explain)
+	handle("GET /v1/doctor", a.doctor)
 	handle("POST /v1/fsck", a.fsck)
 }
 

@@ -16,10 +16,11 @@ import (
 	"github.com/revocast/revocast/sidecar/verify"
 )
 
-// Verifier decides as for the fronts, and tells why.
+// Verifier decides as for the fronts, and tells why; it also judges tokens by themselves.
 type Verifier interface {
 	Explain(ctx context.Context, token string, ask gate.Ask) verify.Explanation
 	ExplainRefusal(o gate.Outcome) verify.Explanation
+	Diagnose(ctx context.Context, token string) verify.Diagnosis
 }
 
 // Explanation is the answer of GET /v1/explain.
@@ -68,6 +69,8 @@ type Token struct {
 
 // Rule is the --trust that took the token.
 type Rule struct {
+	// Text is the rule as the flag takes it, with its defaults filled in.
+	Text        string        `json:"text"`
 	Issuer      events.Issuer `json:"issuer"`
 	Audiences   []string      `json:"audiences,omitempty"`
 	Require     []string      `json:"require,omitempty"`
@@ -78,7 +81,7 @@ type Rule struct {
 	Foreign bool `json:"foreign"`
 }
 
-// Claims are those that decide, under their own names.
+// Claims are those that decide, under the names that they have in the realm.
 type Claims struct {
 	Issuer    events.Issuer    `json:"iss"`
 	Subject   events.Subject   `json:"sub,omitempty"`
@@ -88,6 +91,7 @@ type Claims struct {
 	Key       events.KeyID     `json:"kid"`
 	Audience  []string         `json:"aud,omitempty"`
 	Scope     string           `json:"scope,omitempty"`
+	Roles     []string         `json:"roles,omitempty"`
 	Expires   time.Time        `json:"exp"`
 	NotBefore time.Time        `json:"nbf,omitzero"`
 	IssuedAt  time.Time        `json:"iat,omitzero"`
@@ -211,20 +215,29 @@ func tokenOf(e verify.Explanation) *Token {
 	if e.Token == nil {
 		return t
 	}
-	c := &e.Token.Claims
 	t.Rule = ruleOf(e.Rule)
-	t.Claims = &Claims{
-		Issuer: c.Issuer, Subject: c.Subject, Client: c.Client, Session: c.Session, ID: c.ID, Key: c.Key, Audience: c.Audience.Slice(),
-		Scope: c.Scope, Expires: c.Expires, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, AuthTime: c.AuthTime,
-		SessionAt: position(c.SessionAt), MintedAt: position(c.MintedAt),
-	}
+	t.Claims = claimsOf(&e.Token.Claims)
 	return t
 }
 
-func ruleOf(t token.Trust) *Rule {
-	r := &Rule{Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: t.Algorithms, Type: t.Type, Foreign: t.Foreign}
+func claimsOf(c *token.Claims) *Claims {
+	return &Claims{
+		Issuer: c.Issuer, Subject: c.Subject, Client: c.Client, Session: c.Session, ID: c.ID, Key: c.Key, Audience: c.Audience.Slice(),
+		Scope: c.Scope, Roles: c.Roles.Slice(), Expires: c.Expires, NotBefore: c.NotBefore, IssuedAt: c.IssuedAt, AuthTime: c.AuthTime,
+		SessionAt: position(c.SessionAt), MintedAt: position(c.MintedAt),
+	}
+}
+
+func requirements(t token.Trust) (all []string) {
 	for _, q := range t.Require {
-		r.Require = append(r.Require, q.Claim+":"+q.Value)
+		all = append(all, q.String())
+	}
+	return all
+}
+
+func ruleOf(t token.Trust) *Rule {
+	r := &Rule{
+		Text: t.String(), Issuer: t.Issuer, Audiences: t.Audiences, Require: requirements(t), Algorithms: t.Algorithms, Type: t.Type, Foreign: t.Foreign,
 	}
 	if t.MaxLifetime > 0 {
 		r.MaxLifetime = t.MaxLifetime.String()

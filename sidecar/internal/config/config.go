@@ -56,7 +56,7 @@ type Config struct {
 	ID        string `placeholder:"NAME" group:"feed" help:"Name in reports (default: the host's name)."`
 	DataDir   string `default:"./sidecar-data" type:"path" group:"feed" help:"The denylist on disk and the last good key sets. One directory a sidecar."`
 
-	Trust        []string      `sep:"none" placeholder:"RULE" group:"tokens" help:"An issuer whose tokens are accepted; repeatable, and needed once at least. issuer=URL,audience=NAME is enough; also jwks=URL-or-file, require=claim:value, alg=ES256, typ=JWT, max-lifetime=1h."`
+	Trust        []string      `sep:"none" placeholder:"RULE" group:"tokens" help:"An issuer whose tokens are accepted; repeatable, and needed once at least. issuer=URL,audience=NAME is enough; also jwks=URL-or-file, require=claim:value (* for any), alg=ES256, typ=JWT (or none), max-lifetime=1h (24h for other realms' issuers). Of those, what the claims are called: subject=oid, client=azp, session=sid, id=uti, scope=scp, roles=realm_access.roles; dots go inward, \\. is a dot, and a claim named by a URL is written as it is."`
 	Leeway       time.Duration `default:"5s" group:"tokens" help:"Tolerance for exp, nbf and iat; at most 1m."`
 	RequireScope []string      `group:"tokens" placeholder:"SCOPE" help:"A scope that every token must have; repeatable."`
 

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/revocast/revocast/events"
 )
 
 // diskCopy is the last set that an issuer published, or what was announced of its
@@ -18,10 +16,10 @@ import (
 // back passes the same filter as what comes new.
 type diskCopy struct{ path string }
 
-// newDiskCopy names the file by a hash of the issuer, whose own characters are
-// none of the file system's business.
-func newDiskCopy(dir string, issuer events.Issuer, ending string) diskCopy {
-	sum := sha256.Sum256([]byte(issuer))
+// newDiskCopy names the file by a hash of whose it is, issuer and source, whose own
+// characters are none of the file system's business.
+func newDiskCopy(dir, whose, ending string) diskCopy {
+	sum := sha256.Sum256([]byte(whose))
 	return diskCopy{filepath.Join(dir, hex.EncodeToString(sum[:16])+ending)}
 }
 

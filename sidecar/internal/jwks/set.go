@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/revocast/revocast/events"
 )
@@ -38,12 +39,14 @@ type Config struct {
 	// Dir is where the last set is kept for a start without network, made with
 	// mode 0700 if missing. Empty keeps none; sets from files need none.
 	Dir string
-	// Refresh is how often the set is read, jittered by a tenth. 0: 5 minutes.
+	// Refresh is how often the set is read, jittered by a tenth. 0: 5 minutes, or 10
+	// seconds from a file, which costs nobody anything.
 	Refresh time.Duration
 	// Throttle is the least time from the end of one attempt to the start of
 	// the next, whatever asks for it. 0: 5 seconds.
 	Throttle time.Duration
-	// Timeout bounds one attempt, discovery included. 0: 5 seconds.
+	// Timeout bounds one attempt, discovery included; each of the two places where
+	// metadata may be has a third of it. 0: 5 seconds.
 	Timeout time.Duration
 	// Wait is the longest a request waits for a kid not in the set. 0: 1 second.
 	Wait time.Duration
@@ -69,6 +72,7 @@ type Set struct {
 	source  source
 	copy    diskCopy
 	log     *zap.Logger
+	seldom  *zap.Logger
 	metrics *Metrics
 
 	// keys is replaced whole and never changed.
@@ -120,7 +124,6 @@ func New(cfg Config, deps Deps) (*Set, error) {
 			return nil, fmt.Errorf("key set of %q: a negative duration", cfg.Issuer)
 		}
 	}
-	cfg.Refresh = cmp.Or(cfg.Refresh, 5*time.Minute)
 	cfg.Throttle = cmp.Or(cfg.Throttle, 5*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
 	cfg.Wait = cmp.Or(cfg.Wait, time.Second)
@@ -131,20 +134,31 @@ func New(cfg Config, deps Deps) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Refresh == 0 {
+		cfg.Refresh = 5 * time.Minute
+		if from.path != "" {
+			cfg.Refresh = 10 * time.Second
+		}
+	}
+	log := deps.Log.With(zap.String("issuer", string(cfg.Issuer)))
 	s := &Set{
-		cfg: cfg, source: from,
-		log: deps.Log.With(zap.String("issuer", string(cfg.Issuer))), metrics: deps.Metrics,
+		cfg: cfg, source: from, log: log, metrics: deps.Metrics,
+		// What goes on being wrong is said once a minute; the metric counts all.
+		seldom: log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
+		})),
 		wake: make(chan struct{}, 1), round: make(chan struct{}), changed: make(chan struct{}),
 		announced: map[events.KeyID]announced{},
 		asked:     map[uint64]time.Time{}, hash: maphash.MakeSeed(),
 	}
 	s.keys.Store(&map[events.KeyID]*Key{})
 	if cfg.Dir != "" && from.path == "" {
-		s.copy = newDiskCopy(cfg.Dir, cfg.Issuer, ".jwks.json")
+		// What another source said counts no longer once the operator has named this one.
+		s.copy = newDiskCopy(cfg.Dir, string(cfg.Issuer)+" "+cfg.Source, ".jwks.json")
 		s.loadCopy()
 	}
 	if cfg.Dir != "" && cfg.Announced != nil {
-		s.saved = newDiskCopy(cfg.Dir, cfg.Issuer, ".announced.json")
+		s.saved = newDiskCopy(cfg.Dir, string(cfg.Issuer), ".announced.json")
 		s.loadAnnounced(time.Now())
 	}
 	return s, nil
@@ -347,7 +361,8 @@ func (s *Set) refresh(ctx context.Context) bool {
 		return false // told to stop, which is no failure of the issuer's
 	default:
 		result = "error"
-		s.log.Warn("keys could not be read", zap.Error(err))
+		// The reason is in the message, since that is what the sampler goes by.
+		s.seldom.Warn("keys could not be read, those read before go on counting: " + err.Error())
 	}
 	s.metrics.refreshes.WithLabelValues(issuer, result).Inc()
 
@@ -385,6 +400,10 @@ func (s *Set) apply(text string) error {
 	if len(refused) > 0 {
 		s.log.Warn("keys are left out", zap.Error(errors.Join(refused...)))
 	}
-	s.log.Info("keys are in use", zap.Int("usable", len(keys)))
+	if len(keys) == 0 {
+		s.log.Warn("the issuer publishes no key that could be used")
+	} else {
+		s.log.Info("keys are in use", zap.Int("usable", len(keys)))
+	}
 	return nil
 }

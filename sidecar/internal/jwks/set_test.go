@@ -87,6 +87,7 @@ func TestRedirects(t *testing.T) {
 	site.serve("/secure", to("https://example.com/jwks"))
 	site.serve("/plain", to("http://example.com/jwks"))
 	site.serve("/loopback", to(site.URL+"/jwks"))
+	site.serve("/up-and-down", to("https://example.com/loopback"))
 	site.serve("/credentials", to("https://user:pw@example.com/jwks"))
 	site.serve("/created", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusCreated)
@@ -100,6 +101,7 @@ func TestRedirects(t *testing.T) {
 		site.URL + "/secure":           true,
 		site.URL + "/plain":            false, // not https
 		site.URL + "/loopback":         true,
+		site.URL + "/up-and-down":      false, // from https down to http, later
 		site.URL + "/credentials":      false,
 		site.URL + "/created":          false, // not 200
 		"https://example.com/jwks":     true,

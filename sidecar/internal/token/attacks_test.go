@@ -221,6 +221,9 @@ func TestAttacks(t *testing.T) {
 				if got != nil || !errors.Is(err, attack.want) {
 					t.Fatalf("got %+v, %v; want %v", got, err, attack.want)
 				}
+				if d := v.Diagnose(t.Context(), attack.token, now); d.Taken || faults(d) == "" {
+					t.Fatalf("diagnosed as %+v", d)
+				}
 				if err != nil && len(attack.token) > 20 && strings.Contains(err.Error(), attack.token[:20]) {
 					t.Error("the error repeats the token")
 				}
@@ -230,6 +233,9 @@ func TestAttacks(t *testing.T) {
 	for name, s := range map[string]tokentest.Signer{"ES256": ours.ES256, "RS256": ours.RS256, "EdDSA": ours.EdDSA} {
 		if _, err := v.Verify(t.Context(), s.Sign(t, s.Header(), claims), now); err != nil {
 			t.Errorf("good %s token: %v", name, err)
+		}
+		if d := v.Diagnose(t.Context(), s.Sign(t, s.Header(), claims), now); !d.Taken || faults(d) != "" {
+			t.Errorf("good %s token, diagnosed: %+v", name, d)
 		}
 	}
 	if _, err := v.Verify(t.Context(), theirs.ES256.Sign(t, theirs.ES256.Header(), theirs.Claims(now)), now); err != nil {

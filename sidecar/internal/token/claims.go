@@ -3,6 +3,7 @@ package token
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/revocast/revocast/events"
@@ -21,7 +22,7 @@ type Claims struct {
 	ID       events.TokenID
 	Key      events.KeyID
 	Audience Texts
-	// Scope is names separated by spaces.
+	// Scope is names separated by single spaces.
 	Scope     string
 	Roles     Texts
 	Expires   time.Time
@@ -42,21 +43,30 @@ type reader struct {
 	err     error
 }
 
-func (r *reader) fault(name, what string) {
+func (r *reader) fault(claim Path, what string) {
 	if r.err == nil {
-		r.err = fmt.Errorf("%w: %s %s", ErrMalformed, name, what)
+		r.err = fmt.Errorf("%w: %s %s", ErrMalformed, claim, what)
 	}
 }
 
+// get finds a claim.
+func (r *reader) get(claim Path) (strict.Value, bool) {
+	v, has, ok := claim.find(r.payload)
+	if !ok {
+		r.fault(claim, "is inside something that is no object")
+	}
+	return v, has
+}
+
 // text reads a string, "" if the claim is missing.
-func (r *reader) text(name string) string {
-	v, ok := r.payload.Get(name)
+func (r *reader) text(claim ...string) string {
+	v, ok := r.get(claim)
 	if !ok {
 		return ""
 	}
 	s, ok := v.Text()
 	if !ok || !clean(s) {
-		r.fault(name, "is not plain text")
+		r.fault(claim, "is not plain text")
 		return ""
 	}
 	return s
@@ -66,23 +76,59 @@ func (r *reader) text(name string) string {
 func (r *reader) require(names ...string) {
 	for _, name := range names {
 		if r.text(name) == "" {
-			r.fault(name, "is missing")
+			r.fault(Path{name}, "is missing")
 		}
 	}
 }
 
 // texts reads a string or an array of strings, none if the claim is missing.
-func (r *reader) texts(name string) Texts {
-	v, ok := r.payload.Get(name)
+func (r *reader) texts(claim ...string) Texts {
+	v, ok := r.get(claim)
 	if !ok {
 		return Texts{}
 	}
 	list, ok := v.Texts()
 	if !ok || slices.ContainsFunc(list, func(s string) bool { return !clean(s) }) {
-		r.fault(name, "is not a list of plain texts")
+		r.fault(claim, "is not a list of plain texts")
 		return Texts{}
 	}
 	return Texts{list}
+}
+
+// scope reads names separated by single spaces (RFC 6749 section 3.3) or, if many
+// providers' other way is allowed, an array of such names; "" if the claim is missing.
+// A name is held to the grammar, so that no element of an array reads as two.
+func (r *reader) scope(array bool, claim Path) string {
+	v, ok := r.get(claim)
+	if !ok {
+		return ""
+	}
+	joined, ok := v.Text()
+	switch list, isList := v.Texts(); {
+	case ok && joined == "":
+		return ""
+	case !ok && array && isList:
+		ok = !slices.ContainsFunc(list, func(s string) bool { return !scopeToken(s) })
+		joined = strings.Join(list, " ")
+	case ok:
+		for name := range strings.SplitSeq(joined, " ") {
+			ok = ok && scopeToken(name)
+		}
+	}
+	if !ok {
+		r.fault(claim, "is no list of scopes")
+		return ""
+	}
+	return joined
+}
+
+func scopeToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // time reads a NumericDate, the zero time if the claim is missing. A fraction is
@@ -94,7 +140,7 @@ func (r *reader) time(name string, up bool) time.Time {
 	}
 	seconds, exact, ok := v.Seconds()
 	if !ok {
-		r.fault(name, "is not a number of seconds")
+		r.fault(Path{name}, "is not a number of seconds")
 		return time.Time{}
 	}
 	if up && !exact {
@@ -110,24 +156,24 @@ func (r *reader) position(name string) events.Position {
 	}
 	p, err := events.ParsePosition(s)
 	if err != nil {
-		r.fault(name, "is not a position")
+		r.fault(Path{name}, "is not a position")
 	}
 	return p
 }
 
 // readClaims takes everything but `iss`, by which the rule was found.
 func readClaims(p parsed, trust Trust) (Claims, error) {
-	r := reader{payload: p.payload}
+	r, n := reader{payload: p.payload}, trust.Names
 	c := Claims{
 		Issuer:    trust.Issuer,
-		Subject:   events.Subject(r.text("sub")),
-		Client:    events.ClientID(r.text("client_id")),
-		Session:   events.SessionID(r.text("sid")),
-		ID:        events.TokenID(r.text("jti")),
+		Subject:   events.Subject(r.text(n.Subject.or("sub")...)),
+		Client:    events.ClientID(r.text(n.Client.or("client_id")...)),
+		Session:   events.SessionID(r.text(n.Session.or("sid")...)),
+		ID:        events.TokenID(r.text(n.ID.or("jti")...)),
 		Key:       events.KeyID(p.key),
 		Audience:  r.texts("aud"),
-		Scope:     r.text("scope"),
-		Roles:     r.texts("roles"),
+		Scope:     r.scope(trust.Foreign, n.Scope.or("scope")),
+		Roles:     r.texts(n.Roles.or("roles")...),
 		Expires:   r.time("exp", false),
 		NotBefore: r.time("nbf", true),
 		IssuedAt:  r.time("iat", false),
@@ -139,14 +185,14 @@ func readClaims(p parsed, trust Trust) (Claims, error) {
 		c.SessionAt, c.MintedAt = r.position("ssq"), r.position("tsq")
 	}
 	if c.Expires.IsZero() {
-		r.fault("exp", "is missing")
+		r.fault(Path{"exp"}, "is missing")
 	}
-	if c.IssuedAt.IsZero() && (trust.profile() || trust.MaxLifetime > 0) {
-		r.fault("iat", "is missing")
+	if c.IssuedAt.IsZero() && (trust.Profile() || trust.MaxLifetime > 0) {
+		r.fault(Path{"iat"}, "is missing")
 	}
-	if trust.profile() { // RFC 9068 section 2.2
+	if trust.Profile() { // RFC 9068 section 2.2
 		r.require("sub", "client_id", "jti")
-	} else if c.Client == "" {
+	} else if len(n.Client) == 0 && c.Client == "" {
 		c.Client = events.ClientID(r.text("azp")) // OpenID Connect Core section 2
 	}
 	return c, r.err

@@ -9,7 +9,10 @@
 //   - A token is verified only with a key of its own issuer, of the algorithm
 //     the header names, both on the allow-list; no key comes from the token.
 //   - `typ` separates access tokens from every other signed object of an issuer
-//     (RFC 8725 section 3.11): it is required and must be the rule's.
+//     (RFC 8725 section 3.11): it must be the rule's. Where that is JWT or none, for
+//     providers that say no more, the payload's own marks refuse the others.
+//   - Claims are taken from where the rule says, or the realm's names; a token cannot
+//     choose. What a foreign issuer's claims are called binds nothing in the realm.
 //   - Whatever the filter accepts, golang-jwt accepts and reads alike.
 //   - No claim of a token counts before its signature has been verified, except
 //     to choose the rule that refuses it.

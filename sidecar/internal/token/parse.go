@@ -12,9 +12,10 @@ import (
 // parsed is a token whose form is right and of which nothing else is known.
 type parsed struct {
 	algorithm string
-	typ       string
-	key       string
-	payload   strict.Object
+	// typ is "" only where the header has none.
+	typ     string
+	key     string
+	payload strict.Object
 	// size is the length of the decoded payload, which the claims keep alive.
 	size int
 	// signed is what the signature covers (RFC 7515 section 5.2).
@@ -84,8 +85,8 @@ func (p *parsed) readHeader(part string) error {
 	switch {
 	case !slices.Contains(jwks.Algorithms(), p.algorithm):
 		return fmt.Errorf("%w: alg is not on the list", ErrUntrusted)
-	case !printable(p.typ):
-		return fmt.Errorf("%w: typ is missing or no media type", ErrUntrusted)
+	case header.Has("typ") && !printable(p.typ):
+		return fmt.Errorf("%w: typ is no media type", ErrUntrusted)
 	case !jwks.ValidKeyID(p.key):
 		return fmt.Errorf("%w: kid is missing or not 1 to 256 visible ASCII characters", ErrMalformed)
 	}

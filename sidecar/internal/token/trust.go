@@ -29,24 +29,58 @@ type Trust struct {
 	// Algorithms are those accepted; empty accepts all of [jwks.Algorithms].
 	Algorithms []string
 	// Type is the `typ` accepted, without "application/"; empty is at+jwt, with
-	// which comes everything else that RFC 9068 requires of an access token.
+	// which comes everything else that RFC 9068 requires of an access token. "none"
+	// accepts tokens whose header has no typ (Cognito, Okta), and needs Require.
 	Type string
-	// MaxLifetime bounds `exp` - `iat`, and makes `iat` required; zero does not.
+	// MaxLifetime bounds `exp` - `iat`, and makes `iat` required. Zero does not in the
+	// realm, where the issuer says how long its tokens live; of a foreign issuer it is
+	// [ForeignLifetime].
 	MaxLifetime time.Duration
 	// Foreign marks an issuer outside this realm: its `ssq` and `tsq`, if any,
 	// are positions in another journal and are ignored. Any Type but at+jwt
 	// implies it.
 	Foreign bool
+	// Names are for foreign issuers only.
+	Names Names
 }
 
-// Requirement is one claim that a token must have: a string, or an array of
-// strings that holds the value.
-type Requirement struct{ Claim, Value string }
+// ForeignLifetime is the longest that a foreign issuer's tokens may live unless its
+// rule says otherwise: for so long the realm's issuers revoke them unless told
+// otherwise, and a token must not outlive what denies it (ADR-0012).
+const ForeignLifetime = 24 * time.Hour
+
+// Names say which claims of a foreign issuer's tokens stand for what; each left out has
+// the name it has in the realm, and Client is then also found as `azp`. By what these
+// claims say the tokens are revoked, so whoever revokes has to know them by the same.
+// Logout tokens of such an issuer say `sub` and `sid`: they reach only tokens of rules
+// that leave Subject and Session alone.
+type Names struct{ Subject, Client, Session, ID, Scope, Roles Path }
+
+// all gives the settings' names with where they are kept.
+func (n *Names) all() [6]struct {
+	name string
+	path *Path
+} {
+	return [6]struct {
+		name string
+		path *Path
+	}{
+		{"subject", &n.Subject},
+		{"client", &n.Client},
+		{"session", &n.Session},
+		{"id", &n.ID},
+		{"scope", &n.Scope},
+		{"roles", &n.Roles},
+	}
+}
 
 // ParseTrust reads the form that the --trust flag takes and validates it:
 //
 //	issuer=URL[,jwks=URL-or-file],audience=A…|require=claim:value…
 //	[,alg=ES256]…[,typ=JWT][,max-lifetime=1h][,foreign=true]
+//	[,subject=claim][,client=claim][,session=claim][,id=claim][,scope=claim][,roles=claim]
+//
+// Claims are written as [ParsePath] has it.
 func ParseTrust(s string) (Trust, error) {
 	var t Trust
 	var faults []error
@@ -81,8 +115,10 @@ func set(t *Trust, name, value string) (err error) {
 	case "audience":
 		t.Audiences = append(t.Audiences, value)
 	case "require":
-		claim, wanted, _ := strings.Cut(value, ":")
-		t.Require = append(t.Require, Requirement{claim, wanted})
+		var r Requirement
+		if r, err = parseRequirement(value); err == nil {
+			t.Require = append(t.Require, r)
+		}
 	case "alg":
 		t.Algorithms = append(t.Algorithms, value)
 	case "typ":
@@ -97,8 +133,44 @@ func set(t *Trust, name, value string) (err error) {
 		}
 	default:
 		err = errors.New("no such setting")
+		for _, n := range t.Names.all() {
+			if n.name == name {
+				*n.path, err = ParsePath(value)
+			}
+		}
 	}
 	return err
+}
+
+// String gives the form that [ParseTrust] reads.
+func (t Trust) String() string {
+	var b strings.Builder
+	word := func(name, value string) {
+		if value != "" {
+			b.WriteString("," + name + "=" + value)
+		}
+	}
+	word("jwks", t.JWKS)
+	for _, a := range t.Audiences {
+		word("audience", a)
+	}
+	for _, r := range t.Require {
+		word("require", r.String())
+	}
+	for _, a := range t.Algorithms {
+		word("alg", a)
+	}
+	word("typ", t.Type)
+	if t.MaxLifetime > 0 {
+		word("max-lifetime", t.MaxLifetime.String())
+	}
+	if t.Foreign {
+		word("foreign", "true")
+	}
+	for _, n := range t.Names.all() {
+		word(n.name, n.path.String())
+	}
+	return "issuer=" + string(t.Issuer) + b.String()
 }
 
 // Validate names every fault of t at once.
@@ -123,8 +195,8 @@ func (t Trust) Validate() error {
 		fault("audience: empty")
 	}
 	for _, r := range t.Require {
-		if r.Claim == "" || r.Value == "" {
-			fault("require %q: want claim:value", r.Claim+":"+r.Value)
+		if len(r.Claim) == 0 || r.Value == "" {
+			fault("require %q: want claim:value", r)
 		}
 	}
 	for _, a := range t.Algorithms {
@@ -137,6 +209,13 @@ func (t Trust) Validate() error {
 		fault("typ %q: not a media type", t.Type)
 	case slices.ContainsFunc(otherTypes(), func(o string) bool { return sameType(t.Type, o) }):
 		fault("typ %q: not a type of access tokens", t.Type)
+	case t.Type == typeNone && len(t.Require) == 0:
+		fault("typ %s: want require as well, to tell access tokens from ID tokens", typeNone)
+	}
+	for _, n := range t.Names.all() {
+		if len(*n.path) > 0 && t.InRealm() {
+			fault("%s: for foreign issuers only (a typ but at+jwt, or foreign=true)", n.name)
+		}
 	}
 	if t.MaxLifetime < 0 {
 		fault("max-lifetime %s: negative", t.MaxLifetime)
@@ -158,16 +237,22 @@ func (t Trust) withDefaults() Trust {
 	if len(t.Algorithms) == 0 {
 		t.Algorithms = jwks.Algorithms()
 	}
-	t.Foreign = t.Foreign || !t.profile()
+	t.Foreign = t.Foreign || !t.Profile()
+	if t.Foreign && t.MaxLifetime == 0 {
+		t.MaxLifetime = ForeignLifetime
+	}
 	return t
 }
+
+// typeNone is the Type of tokens whose header has none.
+const typeNone = "none"
 
 // InRealm reports whether the issuer is one of this realm, of whose keys the feed may
 // speak and whose positions count.
 func (t Trust) InRealm() bool { return !t.withDefaults().Foreign }
 
-// profile reports whether RFC 9068 binds the rule's tokens.
-func (t Trust) profile() bool { return sameType(t.Type, claims.TypeAccessToken) }
+// Profile reports whether RFC 9068 binds the rule's tokens.
+func (t Trust) Profile() bool { return sameType(t.Type, claims.TypeAccessToken) }
 
 // sameType compares media types as RFC 7515 section 4.1.9 has it: without regard
 // to case, and one without a slash stands for itself under "application/".

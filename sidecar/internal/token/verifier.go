@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -185,25 +184,45 @@ func (v *Verifier) check(ctx context.Context, raw string) (*Verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := issuer.Trust.admit(p, c); err != nil {
+	for _, d := range demands() {
+		if why := d.fault(issuer.Trust, p, c); why != "" {
+			return nil, fmt.Errorf("%w: %s", ErrUntrusted, why)
+		}
+	}
+	key, err := find(ctx, issuer.Keys, p)
+	if err != nil {
 		return nil, err
 	}
-	key, err := issuer.Keys.Find(ctx, c.Key)
-	switch {
-	case errors.Is(err, jwks.ErrUnknownKey):
-		return nil, fmt.Errorf("%w: %w", ErrUntrusted, err)
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrKeysUnavailable, err)
-	case key.Algorithm != p.algorithm:
-		return nil, fmt.Errorf("%w: alg is not the key's", ErrUntrusted)
-	}
-	if err := method(key.Algorithm).Verify(p.signed, p.signature, key.Public); err != nil {
-		return nil, fmt.Errorf("%w: signature does not verify", ErrUntrusted)
+	if err := p.signedBy(key); err != nil {
+		return nil, err
 	}
 	if p.payload.Has("cnf") {
 		return nil, ErrUnsupported
 	}
 	return v.verified(c, key, p.size), nil
+}
+
+// find gives the key that p names.
+func find(ctx context.Context, keys Keys, p parsed) (*jwks.Key, error) {
+	key, err := keys.Find(ctx, events.KeyID(p.key))
+	switch {
+	case errors.Is(err, jwks.ErrUnknownKey):
+		return nil, fmt.Errorf("%w: %w", ErrUntrusted, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrKeysUnavailable, err)
+	}
+	return key, nil
+}
+
+// signedBy checks the signature.
+func (p *parsed) signedBy(key *jwks.Key) error {
+	if key.Algorithm != p.algorithm {
+		return fmt.Errorf("%w: alg is not the key's", ErrUntrusted)
+	}
+	if err := method(key.Algorithm).Verify(p.signed, p.signature, key.Public); err != nil {
+		return fmt.Errorf("%w: signature does not verify", ErrUntrusted)
+	}
+	return nil
 }
 
 // method is the signature check of golang-jwt for an algorithm of
@@ -218,12 +237,19 @@ func method(algorithm string) jwt.SigningMethod {
 	return jwt.SigningMethodEdDSA
 }
 
-func (v *Verifier) verified(c Claims, key *jwks.Key, size int) *Verified {
-	t := &Verified{Claims: c, key: key, size: size}
+// life is a token of c with its life bounded.
+func (v *Verifier) life(c Claims) *Verified {
+	t := &Verified{Claims: c}
 	t.until = c.Expires.UnixMilli() + v.leeway
 	if starts := latest(c.NotBefore, c.IssuedAt); !starts.IsZero() {
 		t.from = starts.UnixMilli() - v.leeway
 	}
+	return t
+}
+
+func (v *Verifier) verified(c Claims, key *jwks.Key, size int) *Verified {
+	t := v.life(c)
+	t.key, t.size = key, size
 	t.Denylist = denylist.Token{
 		Issuer: c.Issuer, ID: c.ID, Session: c.Session, Subject: c.Subject, Client: c.Client, Key: c.Key,
 		SessionAt: c.SessionAt, MintedAt: c.MintedAt, AuthTime: seconds(c.AuthTime), IssuedAt: seconds(c.IssuedAt),
@@ -245,28 +271,4 @@ func latest(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// admit applies the rule: type, algorithm, audience, required claims, lifetime.
-func (t Trust) admit(p parsed, c Claims) error {
-	switch {
-	case !sameType(p.typ, t.Type):
-		return fmt.Errorf("%w: typ is not the rule's", ErrUntrusted)
-	case !slices.Contains(t.Algorithms, p.algorithm):
-		return fmt.Errorf("%w: alg is not the rule's", ErrUntrusted)
-	case p.payload.Has("events"):
-		// Logout tokens and security events need not say so in typ.
-		return fmt.Errorf("%w: it tells events", ErrUntrusted)
-	case len(t.Audiences) > 0 && !slices.ContainsFunc(t.Audiences, c.Audience.Has):
-		return fmt.Errorf("%w: not for this audience", ErrUntrusted)
-	case t.MaxLifetime > 0 && c.Expires.Sub(c.IssuedAt) > t.MaxLifetime:
-		return fmt.Errorf("%w: lives longer than the rule allows", ErrUntrusted)
-	}
-	for _, r := range t.Require {
-		v, _ := p.payload.Get(r.Claim)
-		if have, ok := v.Texts(); !ok || !slices.Contains(have, r.Value) {
-			return fmt.Errorf("%w: %s is not what the rule requires", ErrUntrusted, r.Claim)
-		}
-	}
-	return nil
 }

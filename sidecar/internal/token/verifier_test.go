@@ -162,7 +162,7 @@ func TestRules(t *testing.T) {
 	i := tokentest.NewIssuer(t, "")
 	set := i.Keys(t)
 	jwt := tokentest.With(i.ES256.Header(), object{"typ": "JWT"})
-	bare := object{"iss": i.ID(), "aud": tokentest.Audience, "exp": now.Add(time.Minute).Unix(), "azp": "app", "groups": []string{"a", "b"}, "tenant": "t1", "ssq": "0:99", "tsq": "no position"}
+	bare := object{"iss": i.ID(), "aud": tokentest.Audience, "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(), "azp": "app", "groups": []string{"a", "b"}, "tenant": "t1", "ssq": "0:99", "tsq": "no position"}
 	for name, c := range map[string]struct {
 		trust   string
 		header  object
@@ -189,7 +189,26 @@ func TestRules(t *testing.T) {
 		"alg, another":               {"audience=" + tokentest.Audience + ",typ=JWT,alg=RS256", jwt, nil, token.ErrUntrusted},
 		"max-lifetime":               {"audience=" + tokentest.Audience + ",typ=JWT,max-lifetime=2m", jwt, object{"iat": now.Add(-time.Minute).Unix()}, nil},
 		"max-lifetime, longer":       {"audience=" + tokentest.Audience + ",typ=JWT,max-lifetime=119s", jwt, object{"iat": now.Add(-time.Minute).Unix()}, token.ErrUntrusted},
-		"max-lifetime without iat":   {"audience=" + tokentest.Audience + ",typ=JWT,max-lifetime=2m", jwt, nil, token.ErrMalformed},
+		"max-lifetime without iat":   {"audience=" + tokentest.Audience + ",typ=JWT,max-lifetime=2m", jwt, object{"iat": nil}, token.ErrMalformed},
+		"lifetime, undeclared":       {"audience=" + tokentest.Audience + ",typ=JWT", jwt, object{"exp": now.Add(24 * time.Hour).Unix()}, nil},
+		"lifetime, beyond a day":     {"audience=" + tokentest.Audience + ",typ=JWT", jwt, object{"exp": now.Add(24*time.Hour + time.Second).Unix()}, token.ErrUntrusted},
+		"lifetime without iat":       {"audience=" + tokentest.Audience + ",typ=JWT", jwt, object{"iat": nil}, token.ErrMalformed},
+		"lifetime, declared longer":  {"audience=" + tokentest.Audience + ",typ=JWT,max-lifetime=48h", jwt, object{"exp": now.Add(47 * time.Hour).Unix()}, nil},
+		"require, nested":            {"require=access.roles:b,typ=JWT", jwt, object{"access": object{"roles": []string{"a", "b"}}}, nil},
+		"require, nested in a text":  {"require=access.roles:b,typ=JWT", jwt, object{"access": "b"}, token.ErrUntrusted},
+		"require, dots in the name":  {`require=access\.roles:b,typ=JWT`, jwt, object{"access.roles": "b"}, nil},
+		"require, not by its dots":   {"require=access.roles:b,typ=JWT", jwt, object{"access.roles": "b"}, token.ErrUntrusted},
+		"require, a URL":             {"require=https://acme.example/tenant:t:1,typ=JWT", jwt, object{"https://acme.example/tenant": "t:1"}, nil},
+		"require, anything":          {"require=tenant:*,typ=JWT", jwt, nil, nil},
+		"require, anything, missing": {"require=scp:*,typ=JWT", jwt, nil, token.ErrUntrusted},
+		"require, anything, empty":   {"require=tenant:*,typ=JWT", jwt, object{"tenant": ""}, token.ErrUntrusted},
+		"require, anything, no list": {"require=tenant:*,typ=JWT", jwt, object{"tenant": []string{}}, token.ErrUntrusted},
+		"typ=none":                   {"require=tenant:t1,typ=none", tokentest.With(jwt, object{"typ": nil}), nil, nil},
+		"typ=none takes no JWT":      {"require=tenant:t1,typ=none", jwt, nil, token.ErrUntrusted},
+		"typ=none takes no none":     {"require=tenant:t1,typ=none", tokentest.With(jwt, object{"typ": "none"}), nil, token.ErrUntrusted},
+		"typ=none, typ a number":     {"require=tenant:t1,typ=none", tokentest.With(jwt, object{"typ": 1}), nil, token.ErrUntrusted},
+		"typ=none, typ empty":        {"require=tenant:t1,typ=none", tokentest.With(jwt, object{"typ": ""}), nil, token.ErrUntrusted},
+		"typ=JWT wants a typ":        {"require=tenant:t1,typ=JWT", tokentest.With(jwt, object{"typ": nil}), nil, token.ErrUntrusted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			trust, err := token.ParseTrust("issuer=" + string(i.ID()) + "," + c.trust)
@@ -215,13 +234,21 @@ func TestRules(t *testing.T) {
 }
 
 func TestParseTrust(t *testing.T) {
-	got, err := token.ParseTrust("issuer=https://id.example/t,jwks=./keys.json,audience=a,audience=b,require=azp:c,alg=ES256,typ=JWT,max-lifetime=1h,foreign=true")
+	got, err := token.ParseTrust("issuer=https://id.example/t,jwks=./keys.json,audience=a,audience=b,require=azp:c,alg=ES256,typ=JWT,max-lifetime=1h,foreign=true," +
+		`subject=oid,client=azp,session=sid,id=uti,scope=scp,roles=resource_access.my\.api.roles`)
 	want := token.Trust{
-		Issuer: "https://id.example/t", JWKS: "./keys.json", Audiences: []string{"a", "b"}, Require: []token.Requirement{{Claim: "azp", Value: "c"}},
+		Issuer: "https://id.example/t", JWKS: "./keys.json", Audiences: []string{"a", "b"}, Require: []token.Requirement{{Claim: token.Path{"azp"}, Value: "c"}},
 		Algorithms: []string{"ES256"}, Type: "JWT", MaxLifetime: time.Hour, Foreign: true,
+		Names: token.Names{
+			Subject: token.Path{"oid"}, Client: token.Path{"azp"}, Session: token.Path{"sid"}, ID: token.Path{"uti"}, Scope: token.Path{"scp"},
+			Roles: token.Path{"resource_access", "my.api", "roles"},
+		},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
+	}
+	if again, err := token.ParseTrust(got.String()); err != nil || !reflect.DeepEqual(again, got) {
+		t.Errorf("%s reads as %+v, %v", got, again, err)
 	}
 	for s, faults := range map[string][]string{
 		"":                               {`""`, "issuer", "audience"},
@@ -242,6 +269,13 @@ func TestParseTrust(t *testing.T) {
 		"issuer=https://id.example,audience=a,foreign=yes":                         {"foreign"},
 		"issuer=https://id.example,require=azp":                                    {"require"},
 		"issuer=https://id.example,require=:b":                                     {"require"},
+		"issuer=https://id.example,require=b:":                                     {"require"},
+		"issuer=https://id.example,require=https://a/b":                            {"require"},
+		"issuer=https://id.example,require=a..b:c":                                 {"require"},
+		"issuer=https://id.example,audience=a,typ=none":                            {"require as well"},
+		"issuer=https://id.example,audience=a,subject=oid,roles=r":                 {"subject: for foreign", "roles: for foreign"},
+		"issuer=https://id.example,audience=a,typ=JWT,subject=a,subject=b":         {"given twice"},
+		"issuer=https://id.example,audience=a,typ=JWT,roles=.a,scope=a.":           {"roles: a claim without", "scope: a claim without"},
 		"issuer=https://id.example,audience=a,jwks=http://id.example/jwks":         {"jwks"},
 		"issuer=https://id.example,audience=a,jwks=https://user:pw@id.example/jwk": {"jwks"},
 	} {
