@@ -195,6 +195,20 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// TestIssuedAhead: an iat counts as ahead from the first millisecond beyond the leeway.
+func TestIssuedAhead(t *testing.T) {
+	w := newWorld(t)
+	we, they := ours(t, w, policy(), leeway), theirs(w)
+	for iat, ahead := range map[string]bool{
+		`1795310405`: false, `1795310405.001`: true, `1795310405.5`: true, `1.7953104055e9`: true, `1795310405.999`: true, `1795310406`: true,
+	} {
+		counted, s := newTally(), sampleOf(w, oneOf(payloadOf, "iat", iat))
+		if counted.compare(s, we(s.raw, s.now), they(s.raw, s.now)); len(counted.faults) > 0 || counted.refused == 1 != ahead {
+			t.Errorf("iat %s: ahead %t, want %t\n%s", iat, counted.refused == 1, ahead, counted.worst(1))
+		}
+	}
+}
+
 // sampleOf is a good token with certain mutations.
 func sampleOf(w *world, with ...mutation) sample {
 	d := newDraft(w, w.issuer.ES256)
