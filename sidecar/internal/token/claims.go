@@ -161,10 +161,11 @@ func (r *reader) position(name string) events.Position {
 	return p
 }
 
-// readClaims takes everything but `iss`, by which the rule was found.
-func readClaims(p parsed, trust Trust) (Claims, error) {
+// readClaims takes everything but `iss`, by which the rule was found. starts is the first
+// second in which neither `nbf` nor `iat` lies ahead; the zero time without both.
+func readClaims(p parsed, trust Trust) (c Claims, starts time.Time, err error) {
 	r, n := reader{payload: p.payload}, trust.Names
-	c := Claims{
+	c = Claims{
 		Issuer:    trust.Issuer,
 		Subject:   events.Subject(r.text(n.Subject.or("sub")...)),
 		Client:    events.ClientID(r.text(n.Client.or("client_id")...)),
@@ -195,7 +196,7 @@ func readClaims(p parsed, trust Trust) (Claims, error) {
 	} else if len(n.Client) == 0 && c.Client == "" {
 		c.Client = events.ClientID(r.text("azp")) // OpenID Connect Core section 2
 	}
-	return c, r.err
+	return c, latest(c.NotBefore, r.time("iat", true)), r.err
 }
 
 // clean reports whether s can stand in a header as it is and come out the same:

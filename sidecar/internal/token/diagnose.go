@@ -78,7 +78,7 @@ func (v *Verifier) diagnose(ctx context.Context, by Issuer, p parsed, now time.T
 	iss := events.Issuer(text(p.payload, "iss"))
 	_, fault := kinship(iss, rule.Issuer)
 	check("issuer", fault)
-	c, err := readClaims(p, rule)
+	c, starts, err := readClaims(p, rule)
 	check("claims", reason(err))
 	for _, demand := range demands() {
 		check(demand.name, demand.fault(rule, p, c))
@@ -87,7 +87,7 @@ func (v *Verifier) diagnose(ctx context.Context, by Issuer, p parsed, now time.T
 	if !check("key", reason(err)) {
 		check("signature", "not checked for want of the key")
 	} else if check("signature", reason(p.signedBy(key))) {
-		d.Token, d.Issuer, d.Type, d.Algorithm = v.verified(c, key, p.size), iss, p.typ, p.algorithm
+		d.Token, d.Issuer, d.Type, d.Algorithm = v.verified(c, starts, key, p.size), iss, p.typ, p.algorithm
 	}
 	check("binding", unless(!p.payload.Has("cnf"), "it is bound to a key or certificate (cnf), whose possession is not checked here"))
 	switch {
@@ -96,7 +96,7 @@ func (v *Verifier) diagnose(ctx context.Context, by Issuer, p parsed, now time.T
 	case d.Token != nil:
 		check("time", reason(d.Token.inTime(now.UnixMilli())))
 	default:
-		check("time", reason(v.life(c).inTime(now.UnixMilli())))
+		check("time", reason(v.life(c, starts).inTime(now.UnixMilli())))
 	}
 	return d
 }

@@ -180,7 +180,7 @@ func (v *Verifier) check(ctx context.Context, raw string) (*Verified, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: of no trusted issuer", ErrUntrusted)
 	}
-	c, err := readClaims(p, issuer.Trust)
+	c, starts, err := readClaims(p, issuer.Trust)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (v *Verifier) check(ctx context.Context, raw string) (*Verified, error) {
 	if p.payload.Has("cnf") {
 		return nil, ErrUnsupported
 	}
-	return v.verified(c, key, p.size), nil
+	return v.verified(c, starts, key, p.size), nil
 }
 
 // find gives the key that p names.
@@ -238,17 +238,17 @@ func method(algorithm string) jwt.SigningMethod {
 }
 
 // life is a token of c with its life bounded.
-func (v *Verifier) life(c Claims) *Verified {
+func (v *Verifier) life(c Claims, starts time.Time) *Verified {
 	t := &Verified{Claims: c}
 	t.until = c.Expires.UnixMilli() + v.leeway
-	if starts := latest(c.NotBefore, c.IssuedAt); !starts.IsZero() {
+	if !starts.IsZero() {
 		t.from = starts.UnixMilli() - v.leeway
 	}
 	return t
 }
 
-func (v *Verifier) verified(c Claims, key *jwks.Key, size int) *Verified {
-	t := v.life(c)
+func (v *Verifier) verified(c Claims, starts time.Time, key *jwks.Key, size int) *Verified {
+	t := v.life(c, starts)
 	t.key, t.size = key, size
 	t.Denylist = denylist.Token{
 		Issuer: c.Issuer, ID: c.ID, Session: c.Session, Subject: c.Subject, Client: c.Client, Key: c.Key,

@@ -172,6 +172,7 @@ func TestReasons(t *testing.T) {
 			return ""
 		}},
 		claim("sub", `"alice "`),
+		claim("scope", `"read  write"`),
 		claim("acr", `1`),
 		claim("ssq", `"x"`),
 		claim("events", `{}`),
@@ -237,7 +238,7 @@ func TestLaxJudges(t *testing.T) {
 	w := newWorld(t)
 	we, they := ours(t, w, policy(), leeway), theirs(w)
 	anyAudience := policy()
-	anyAudience.Audiences, anyAudience.Require = nil, []token.Requirement{{Claim: "iss", Value: issuerID}}
+	anyAudience.Audiences, anyAudience.Require = nil, []token.Requirement{{Claim: token.Path{"iss"}, Value: issuerID}}
 	// What is forgiven is read as jwx reads it, so that nothing but the laxity can tell.
 	forgiving := func(words string) judge {
 		return func(raw string, now time.Time) verdict {

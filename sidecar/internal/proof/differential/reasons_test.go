@@ -3,6 +3,7 @@ package differential
 import (
 	"encoding/json"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -71,6 +72,7 @@ func either(has func(document) bool) func(exhibit) bool {
 // ourReasons are all for which we refuse what jwx accepts.
 func ourReasons() []reason {
 	noTime := wording("is not a number of seconds")
+	scopes := regexp.MustCompile(`^[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*$`)
 	noText := wording("is not plain text", "is not a list of plain texts")
 	return []reason{
 		{
@@ -151,12 +153,19 @@ func ourReasons() []reason {
 			matching(token.ErrExpired), func(e exhibit) bool { return e.secondOf("exp", leeway) },
 		},
 		{
-			"in the very second of nbf: we make its fraction a whole one", "RFC 7519 section 4.1.5",
-			matching(token.ErrPremature), func(e exhibit) bool { return e.secondOf("nbf", -leeway) },
+			"in the very second of nbf or iat: we make its fraction a whole one", "RFC 7519 sections 4.1.5 and 4.1.6",
+			matching(token.ErrPremature), func(e exhibit) bool { return e.secondOf("nbf", -leeway) || e.secondOf("iat", -leeway) },
 		},
 		{
 			"control characters, or a space at an end: unfit for a header", "RFC 9110 section 5.5",
 			noText, func(e exhibit) bool { return (e.kind(`"`) || e.of("aud", "roles", "amr")) && unclean(e.value) },
+		},
+		{
+			"a scope that is no list of names with single spaces between", "RFC 6749 section 3.3",
+			wording("is no list of scopes"), func(e exhibit) bool {
+				var scope string
+				return json.Unmarshal(e.value, &scope) == nil && !scopes.MatchString(scope)
+			},
 		},
 		{
 			"acr, amr, ssq or tsq of another type, at which jwx does not look", "OpenID Connect Core section 2, package claims",
