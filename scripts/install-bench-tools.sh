@@ -1,8 +1,17 @@
 #!/usr/bin/env bash
-# Installs what the benchmarks compare with, from the distribution: Redis, of which
-# only the program is wanted. No service is left running. Debian and Ubuntu; needs
-# root or sudo.
+# Installs what the benchmarks compare with: Redis from the distribution, of which
+# only the program is wanted (Debian and Ubuntu; needs root or sudo; no service is left
+# running), and Open Policy Agent from its module into .tools/.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+
+opa=v1.22.2
+bin=$PWD/.tools/opa@$opa
+if [[ ! -x $bin/opa ]]; then
+  GOBIN=$bin GOWORK=off CGO_ENABLED=0 go install "github.com/open-policy-agent/opa@$opa"
+fi
+"$bin/opa" version | head -1
+echo "for the comparison of the fronts: export PATH=$bin:\$PATH"
 
 if command -v redis-server >/dev/null; then
   redis-server --version
