@@ -9,7 +9,7 @@ import (
 	"github.com/revocast/revocast/events"
 )
 
-// ErrRepeated: a message that counts once has been taken before.
+// ErrRepeated says that a message that counts once has been taken before.
 var ErrRepeated = errors.New("the message was taken before")
 
 // Message is what another issuer signed to have something revoked, and what must not
