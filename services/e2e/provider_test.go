@@ -114,8 +114,8 @@ func (p *foreignProvider) access(t *testing.T, sub, sid, client string, more cla
 // seconds. A sidecar's leeway takes a token from so little ahead.
 func later() claimSet { return claimSet{"iat": time.Now().Unix() + 2} }
 
-// logOut sends a log-out token.
-func (p *foreignProvider) logOut(t *testing.T, issuer *stack.Server, who claimSet) (token string, a answer) {
+// logoutToken is one for whom who says.
+func (p *foreignProvider) logoutToken(t *testing.T, who claimSet) string {
 	t.Helper()
 	now := time.Now().Unix()
 	claims := claimSet{
@@ -123,8 +123,15 @@ func (p *foreignProvider) logOut(t *testing.T, issuer *stack.Server, who claimSe
 		"events": claimSet{"http://schemas.openid.net/event/backchannel-logout": claimSet{}},
 	}
 	maps.Copy(claims, who)
-	token = p.sign(t, claims)
-	return token, p.send(t, issuer, token)
+	return p.sign(t, claims)
+}
+
+// logOut sends a log-out token and wants it taken.
+func (p *foreignProvider) logOut(t *testing.T, issuer *stack.Server, who claimSet) (token string) {
+	t.Helper()
+	token = p.logoutToken(t, who)
+	p.send(t, issuer, token).want(t, http.StatusOK)
+	return token
 }
 
 func (*foreignProvider) send(t *testing.T, issuer *stack.Server, token string) answer {
@@ -134,13 +141,13 @@ func (*foreignProvider) send(t *testing.T, issuer *stack.Server, token string) a
 
 // besideProvider starts an issuer in control mode and a sidecar that trusts the
 // provider alone.
-func besideProvider(t *testing.T, p *foreignProvider) *stack.Stack {
+func besideProvider(t *testing.T, p *foreignProvider, change ...func(*stack.Config)) *stack.Stack {
 	t.Helper()
-	return start(t, 1, func(c *stack.Config) {
+	return start(t, 1, append(change, func(c *stack.Config) {
 		c.Control = true
 		c.IssuerFlags = []string{"--provider", "issuer=" + p.URL + ",audience=" + relyingParty, "--foreign-max-lifetime", "1h"}
 		c.SidecarFlags = []string{"--trust", "issuer=" + p.URL + ",audience=" + foreignAPI + ",typ=JWT,max-lifetime=1h"}
-	})
+	})...)
 }
 
 // operator is one of the two ways in which an operator revokes and lifts.
@@ -306,15 +313,13 @@ func TestProviderLogsOut(t *testing.T) {
 		passes(t, sidecar, token)
 	}
 
-	_, a := p.logOut(t, s.Issuer(), claimSet{"sid": "one", "sub": "anna"})
-	a.want(t, http.StatusOK)
+	p.logOut(t, s.Issuer(), claimSet{"sid": "one", "sub": "anna"})
 	firstDenial(t, sidecar, one, time.Now())
 	denies(t, sidecar, one)
 	passes(t, sidecar, two)
 	passes(t, sidecar, other)
 
-	everywhere, a := p.logOut(t, s.Issuer(), claimSet{"sub": "anna"})
-	a.want(t, http.StatusOK)
+	everywhere := p.logOut(t, s.Issuer(), claimSet{"sub": "anna"})
 	firstDenial(t, sidecar, two, time.Now())
 	denies(t, sidecar, two)
 	passes(t, sidecar, other)
@@ -331,4 +336,37 @@ func TestProviderLogsOut(t *testing.T) {
 	for _, path := range []string{"/v1/login", "/oauth/token", "/oauth/revoke"} {
 		do(t, http.MethodPost, s.Issuer().URL()+path, "application/x-www-form-urlencoded", "", "").want(t, http.StatusNotFound)
 	}
+}
+
+// INV-1: an issuer killed between a provider's log-out and the record that its token was
+// taken has logged out. Sent again the token is taken, and after that no more.
+func TestKilledWhileAProviderLogsOut(t *testing.T) {
+	p := newForeignProvider(t)
+	s := besideProvider(t, p, func(c *stack.Config) {
+		c.BinDir = mixedBin(t)
+		c.Env = append(c.Env, "REVOCAST_FAILPOINT=denied")
+	})
+	sidecar := s.Sidecars()[0]
+	mine, other := p.access(t, "anna", "one", "web", nil), p.access(t, "anna", "two", "web", nil)
+	passes(t, sidecar, mine)
+	logout := p.logoutToken(t, claimSet{"sid": "one"})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		if a := p.send(t, s.Issuer(), logout); a.status != 0 {
+			t.Errorf("a log-out that was not recorded was answered %s", a)
+		}
+	})
+	eventually(t, 20*time.Second, "the failpoint", func() bool {
+		return contains(s.Dir().Log("issuer"), "failpoint reached: denied")
+	})
+	firstDenial(t, sidecar, mine, time.Now())
+	kill(t, s.Issuer())
+	asking.Wait()
+	s.Issuer().Env = without(s.Issuer().Env, "REVOCAST_FAILPOINT=denied")
+	up(t, s.Issuer())
+	denies(t, sidecar, mine)
+	p.send(t, s.Issuer(), logout).want(t, http.StatusOK)
+	p.send(t, s.Issuer(), logout).want(t, http.StatusBadRequest)
+	denies(t, sidecar, mine)
+	passes(t, sidecar, other)
 }
