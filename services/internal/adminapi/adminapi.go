@@ -54,7 +54,7 @@ const (
 	Administrator = operators.Administrator
 )
 
-// API serves the endpoints. All fields are required.
+// API serves the endpoints. All fields are required but Default and Control.
 type API struct {
 	Service     Service
 	Revocations Revocations

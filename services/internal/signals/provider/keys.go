@@ -57,6 +57,8 @@ type Keys struct {
 	// round is closed, and replaced, when an attempt ends.
 	round   chan struct{}
 	waiting int
+	// over is set when Run has ended: nobody will read the keys any more.
+	over bool
 }
 
 // NewReads makes what counts how often keys were read.
@@ -127,7 +129,7 @@ func (k *Keys) look(id events.KeyID, asked time.Time) (Key, <-chan struct{}, err
 		return key, nil, nil
 	case k.read.After(asked):
 		return Key{}, nil, ErrUnknownKey
-	case k.began.After(asked), k.waiting >= maxWaiting:
+	case k.over, k.began.After(asked), k.waiting >= maxWaiting:
 		return Key{}, nil, ErrUnavailable
 	}
 	k.waiting++
@@ -135,10 +137,11 @@ func (k *Keys) look(id events.KeyID, asked time.Time) (Key, <-chan struct{}, err
 }
 
 // Run reads the keys at once, then whenever they are due or somebody asks for one that
-// is not known, until ctx ends; then it returns nil. Failures are logged and tried again
-// after a growing pause. Only one Run may be under way.
+// is not known, until ctx ends; then it returns nil, and nobody waits any longer. Failures
+// are logged and tried again after a growing pause. Run may be called once.
 func (k *Keys) Run(ctx context.Context) error {
 	defer k.source.client.CloseIdleConnections()
+	defer k.end()
 	failures := 0
 	for {
 		if k.attempt(ctx) {
@@ -155,6 +158,14 @@ func (k *Keys) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// end lets go of those who wait.
+func (k *Keys) end() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.over = true
+	close(k.round)
 }
 
 // wait reports whether ctx goes on when d is over, or before that something wakes it.

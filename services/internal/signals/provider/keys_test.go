@@ -85,6 +85,13 @@ func set(keys ...members) string {
 // read runs keys on what is given until the test ends.
 func read(t *testing.T, rule string, pace provider.Pace) *provider.Keys {
 	t.Helper()
+	keys, _ := readUntil(t, rule, pace)
+	return keys
+}
+
+// readUntil runs keys until stop is called, or the test ends.
+func readUntil(t *testing.T, rule string, pace provider.Pace) (_ *provider.Keys, stop func()) {
+	t.Helper()
 	p, err := provider.Parse(rule)
 	if err != nil {
 		t.Fatal(err)
@@ -101,8 +108,9 @@ func read(t *testing.T, rule string, pace provider.Pace) *provider.Keys {
 			t.Error(err)
 		}
 	})
-	t.Cleanup(func() { cancel(); running.Wait() })
-	return keys
+	stop = func() { cancel(); running.Wait() }
+	t.Cleanup(stop)
+	return keys, stop
 }
 
 // quick is a pace for tests that wait.
@@ -339,5 +347,30 @@ func TestStrangersDoNotMakeUsAsk(t *testing.T) {
 	}
 	if _, err := keys.Find(done, "unknown"); !errors.Is(err, provider.ErrUnavailable) {
 		t.Errorf("by who has given up: %v", err)
+	}
+}
+
+// Who waits for a provider that hangs is let go when the issuer stops.
+func TestStoppingLetsGo(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-release
+	}))
+	t.Cleanup(s.Close)
+	t.Cleanup(func() { close(release) })
+	keys, stop := readUntil(t, "issuer="+s.URL+",audience=a", provider.Pace{Throttle: time.Hour, Timeout: time.Hour})
+	<-asked
+	found := make(chan error, 1)
+	go func() {
+		_, err := keys.Find(t.Context(), "k")
+		found <- err
+	}()
+	stop()
+	if err := <-found; !errors.Is(err, provider.ErrUnavailable) {
+		t.Error(err)
+	}
+	if _, err := keys.Find(t.Context(), "k"); !errors.Is(err, provider.ErrUnavailable) {
+		t.Errorf("later: %v", err)
 	}
 }
