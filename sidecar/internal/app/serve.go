@@ -89,7 +89,7 @@ func (a *App) servers(ctx context.Context) (_ []server, err error) {
 		speak         func(name string) protocol
 	}{
 		{"forward-auth", a.cfg.Listen, func(name string) protocol { return speakHTTP(name, public) }},
-		{"ext_authz", a.cfg.GRPCListen, func(name string) protocol { return extauthz.New(a.check, a.unready, a.log.Named(name)) }},
+		{"ext_authz", a.cfg.GRPCListen, func(name string) protocol { return extauthz.New(a.check, a.node.Unready, a.log.Named(name)) }},
 		{"admin", a.cfg.AdminListen, func(name string) protocol { return speakHTTP(name, admin) }},
 		{"metrics", a.cfg.MetricsListen, func(name string) protocol { return speakHTTP(name, metrics) }},
 	} {
