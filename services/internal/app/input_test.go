@@ -183,7 +183,7 @@ func (p pair) badRefreshTokensAreRefused(t *testing.T) {
 	bad := []string{
 		"x", "..", mine.Refresh + ".", mine.Refresh + "A", mine.Refresh + "=", " " + mine.Refresh, mine.Refresh + "\n",
 		part[0] + "." + part[1], part[0] + "." + part[1] + ".", part[1] + "." + part[0] + "." + part[2],
-		strings.Repeat("A", 4096), strings.ToUpper(mine.Refresh),
+		strings.Repeat("A", 4096), part[0] + "." + strings.ToUpper(part[1]+"."+part[2]),
 		flipped(len(part[0]) + 5), flipped(len(part[0]) + 30), flipped(len(part[0]+part[1]) + 4),
 	}
 	for i, token := range bad {
