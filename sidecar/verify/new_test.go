@@ -109,9 +109,10 @@ func TestNewRemembers(t *testing.T) {
 	stopOnDisk()
 	stopInMemory()
 	s.Stop()
+	i.Vanish()
 
 	if onDisk, err := verify.New(verify.DataDir(dir), verify.Feed("nats://127.0.0.1:1", "x"), verify.Realm(string(eventstest.Realm)),
-		verify.Trust("issuer="+string(i.ID())+",audience="+tokentest.Audience+",jwks=http://127.0.0.1:1")); err != nil {
+		verify.Trust("issuer="+string(i.ID())+",audience="+tokentest.Audience+",jwks="+string(i.ID()))); err != nil {
 		t.Error(err)
 	} else {
 		if _, err := onDisk.Verify(t.Context(), one); err != nil {
