@@ -24,6 +24,7 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/denylist/badgerstore"
 	"github.com/revocast/revocast/sidecar/internal/front"
 	"github.com/revocast/revocast/sidecar/internal/front/forwardauth"
+	"github.com/revocast/revocast/sidecar/internal/front/proxy"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/jwks"
 	"github.com/revocast/revocast/sidecar/internal/replica"
@@ -56,6 +57,7 @@ type App struct {
 	verifier *verify.Verifier
 	check    *front.Checker
 	auth     *forwardauth.Handler
+	proxy    *proxy.Proxy // nil where there is no application
 	instance string
 }
 
@@ -149,7 +151,7 @@ func (a *App) openFeed() (err error) {
 	cfg := feed(a.cfg, logSeldom(a.log))
 	cfg.Instance, cfg.Replaces, cfg.Version = a.instance, replaces, a.version
 	a.syncer, err = syncer.New(cfg, syncer.Deps{
-		Denylist: &sink{denylist: a.denylist, keys: a.ours, log: a.log}, Cursor: replica.Cursor(cursor), Entries: a.denylist.Entries, Restart: a.denylist.Lost(), Log: a.log, Metrics: a.metrics,
+		Denylist: &sink{denylist: a.denylist, keys: a.ours, log: a.log, changed: a.revoked}, Cursor: replica.Cursor(cursor), Entries: a.denylist.Entries, Restart: a.denylist.Lost(), Log: a.log, Metrics: a.metrics,
 	})
 	if err != nil {
 		return err
@@ -211,6 +213,9 @@ func (a *App) openFront() error {
 	if a.auth, err = forwardauth.New(forwardauth.Family(a.cfg.OriginalHeaders), a.check); err != nil {
 		return err
 	}
+	if err := a.openProxy(); err != nil {
+		return err
+	}
 	return a.registerView()
 }
 
@@ -256,6 +261,9 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return a.watchReadiness(ctx) })
 	group.Go(func() error { return a.giveMemoryBack(ctx) })
+	if a.proxy != nil {
+		group.Go(func() error { return a.proxy.Run(ctx) })
+	}
 	for _, s := range servers {
 		group.Go(func() error { return s.serve(a.log) })
 		group.Go(func() error {

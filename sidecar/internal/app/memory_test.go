@@ -103,7 +103,7 @@ func TestNoGoroutinePerEntry(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	written := make(chan error)
 	go func() { written <- a.denylist.Run(ctx) }()
-	in := &sink{denylist: a.denylist, log: zap.NewNop()}
+	in := &sink{denylist: a.denylist, log: zap.NewNop(), changed: func() {}}
 	take := func(from, n int) {
 		t.Helper()
 		entries := make([]events.Revocation, n)

@@ -60,8 +60,6 @@ func (s server) drain(ctx context.Context, log *zap.Logger) error {
 
 // servers opens the listeners; all or none.
 func (a *App) servers(ctx context.Context) (_ []server, err error) {
-	public := http.NewServeMux()
-	public.Handle("/auth", a.auth)
 	metrics := promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})
 	admin := http.NewServeMux()
 	admin.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -79,7 +77,7 @@ func (a *App) servers(ctx context.Context) (_ []server, err error) {
 	}()
 	speakHTTP := func(name string, h http.Handler) protocol {
 		return &http.Server{
-			Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+			Handler: h, DisableGeneralOptionsHandler: true, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 			WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 			ErrorLog: zap.NewStdLog(a.log.Named(name)),
 		}
@@ -88,7 +86,7 @@ func (a *App) servers(ctx context.Context) (_ []server, err error) {
 		name, address string
 		speak         func(name string) protocol
 	}{
-		{"forward-auth", a.cfg.Listen, func(name string) protocol { return speakHTTP(name, public) }},
+		{"http", a.cfg.Listen, func(name string) protocol { return speakHTTP(name, a.public()) }},
 		{"ext_authz", a.cfg.GRPCListen, func(name string) protocol { return extauthz.New(a.check, a.unready, a.log.Named(name)) }},
 		{"admin", a.cfg.AdminListen, func(name string) protocol { return speakHTTP(name, admin) }},
 		{"metrics", a.cfg.MetricsListen, func(name string) protocol { return speakHTTP(name, metrics) }},
