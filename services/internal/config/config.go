@@ -35,7 +35,7 @@ import (
 	"github.com/revocast/revocast/services/internal/risk"
 	"github.com/revocast/revocast/services/internal/session"
 	"github.com/revocast/revocast/services/internal/throttle"
-	"github.com/revocast/revocast/services/internal/tlsfiles"
+	"github.com/revocast/revocast/events/tlsfiles"
 )
 
 // Config is everything an issuer is told. Durations are in Go's notation.
