@@ -58,6 +58,8 @@ type App struct {
 	check    *front.Checker
 	auth     *forwardauth.Handler
 	proxy    *proxy.Proxy // nil where there is no application
+	tls      listenerFiles
+	crowded  *prometheus.CounterVec // by listener
 	instance string
 }
 
@@ -71,7 +73,7 @@ func New(cfg config.Config, version string, log *zap.Logger) (_ *App, err error)
 			a.Close()
 		}
 	}()
-	for _, step := range []func() error{a.openDenylist, a.openKeys, a.openFeed, a.openFront} {
+	for _, step := range []func() error{a.openListeners, a.openDenylist, a.openKeys, a.openFeed, a.openFront} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -261,6 +263,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return a.watchReadiness(ctx) })
 	group.Go(func() error { return a.giveMemoryBack(ctx) })
+	group.Go(func() error { return a.tls.followFiles(ctx, a.log) })
 	if a.proxy != nil {
 		group.Go(func() error { return a.proxy.Run(ctx) })
 	}

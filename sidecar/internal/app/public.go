@@ -3,6 +3,7 @@ package app
 import (
 	"net/http"
 
+	"github.com/revocast/revocast/sidecar/internal/front/introspect"
 	"github.com/revocast/revocast/sidecar/internal/front/proxy"
 )
 
@@ -13,7 +14,10 @@ const reserved = "/.revocast"
 
 // public is what clients and their proxies reach.
 func (a *App) public() http.Handler {
-	own := map[string]http.Handler{"/auth": a.auth}
+	own := map[string]http.Handler{"/auth": a.auth, "/introspect": http.NotFoundHandler()}
+	if !a.cfg.Introspectors.Empty() {
+		own["/introspect"] = introspect.New(a.cfg.Introspectors, a.check)
+	}
 	prefix, others := "", http.NotFoundHandler()
 	if a.proxy != nil {
 		prefix, others = reserved, a.proxy
