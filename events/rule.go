@@ -23,7 +23,9 @@ type Facts struct {
 //
 // A narrow revocation denies the one thing it names. A wide one spares what came after
 // its cut: by position where the token has one, else by time, in whole seconds and
-// inclusively. What cannot be placed is denied. An expiry is nothing to this rule.
+// inclusively: the session's, which is `auth_time`, or the token's own, `iat`, where
+// access tokens are cut or the other is missing. What cannot be placed is denied. An
+// expiry is nothing to this rule.
 func (r *Revocation) Denies(f *Facts) bool {
 	return r.names(f) && (!r.Kind.Wide() || !r.spares(f))
 }
@@ -71,7 +73,7 @@ func (r *Revocation) spares(f *Facts) bool {
 
 func (r *Revocation) sparesByTime(f *Facts) bool {
 	at := f.AuthTime
-	if at == 0 {
+	if f.IssuedAt != 0 && (at == 0 || r.Scope == ScopeAccessTokens) {
 		at = f.IssuedAt
 	}
 	return !r.CutTime.IsZero() && at != 0 && at > r.CutTime.Unix()

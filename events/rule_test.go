@@ -136,6 +136,7 @@ func TestDeniesByCut(t *testing.T) {
 		"S": {Cut: at(1, cut)},
 		"T": {Cut: at(1, cut), Scope: events.ScopeAccessTokens},
 		"C": {CutTime: time.Unix(5000, 999)},
+		"D": {CutTime: time.Unix(5000, 999), Scope: events.ScopeAccessTokens},
 		"B": {Cut: at(1, cut), CutTime: time.Unix(5000, 999)},
 		"E": {Except: "s"},
 	}
@@ -144,21 +145,22 @@ func TestDeniesByCut(t *testing.T) {
 		token events.Facts
 		by    string // the rules that deny it; the others spare it
 	}{
-		{"session before, token after", events.Facts{Session: "s", SessionAt: at(1, cut-1), MintedAt: at(1, cut+1)}, "ASCB"},
-		{"session at the cut", events.Facts{Session: "s", SessionAt: at(1, cut), MintedAt: at(1, cut+1)}, "ASCB"},
-		{"session and token after", events.Facts{Session: "s", SessionAt: at(1, cut+1), MintedAt: at(1, cut+2)}, "AC"},
-		{"another shard", events.Facts{Session: "s", SessionAt: at(2, cut+1), MintedAt: at(2, cut+2)}, "ASTCB"},
-		{"session after, token unknown", events.Facts{Session: "s", SessionAt: at(1, cut+1)}, "ATC"},
-		{"session unknown, token after", events.Facts{Session: "s", MintedAt: at(1, cut+1)}, "ASCB"},
-		{"no session, but a position of one", events.Facts{SessionAt: at(1, cut+1)}, "ASTCBE"},
-		{"no session, token after", events.Facts{MintedAt: at(1, cut+1)}, "ACE"},
-		{"no session, token at the cut", events.Facts{MintedAt: at(1, cut)}, "ASTCBE"},
-		{"another session", events.Facts{Session: "t", SessionAt: at(1, cut+1), MintedAt: at(1, cut+2)}, "ACE"},
-		{"foreign, with positions", events.Facts{Session: "s", SessionAt: at(1, cut+1), MintedAt: at(1, cut+2), Foreign: true}, "ASTCB"},
+		{"session before, token after", events.Facts{Session: "s", SessionAt: at(1, cut-1), MintedAt: at(1, cut+1)}, "ASCBD"},
+		{"session at the cut", events.Facts{Session: "s", SessionAt: at(1, cut), MintedAt: at(1, cut+1)}, "ASCBD"},
+		{"session and token after", events.Facts{Session: "s", SessionAt: at(1, cut+1), MintedAt: at(1, cut+2)}, "ACD"},
+		{"another shard", events.Facts{Session: "s", SessionAt: at(2, cut+1), MintedAt: at(2, cut+2)}, "ASTCBD"},
+		{"session after, token unknown", events.Facts{Session: "s", SessionAt: at(1, cut+1)}, "ATCD"},
+		{"session unknown, token after", events.Facts{Session: "s", MintedAt: at(1, cut+1)}, "ASCBD"},
+		{"no session, but a position of one", events.Facts{SessionAt: at(1, cut+1)}, "ASTCBED"},
+		{"no session, token after", events.Facts{MintedAt: at(1, cut+1)}, "ACED"},
+		{"no session, token at the cut", events.Facts{MintedAt: at(1, cut)}, "ASTCBED"},
+		{"another session", events.Facts{Session: "t", SessionAt: at(1, cut+1), MintedAt: at(1, cut+2)}, "ACED"},
+		{"foreign, with positions", events.Facts{Session: "s", SessionAt: at(1, cut+1), MintedAt: at(1, cut+2), Foreign: true}, "ASTCBD"},
 		{"foreign, logged in that second", events.Facts{Session: "s", AuthTime: 5000, IssuedAt: 6000, Foreign: true}, "ASTCB"},
-		{"foreign, logged in after", events.Facts{Session: "s", AuthTime: 5001, IssuedAt: 4000, Foreign: true}, "AST"},
+		{"foreign, logged in after", events.Facts{Session: "s", AuthTime: 5001, IssuedAt: 4000, Foreign: true}, "ASTD"},
+		{"foreign, logged in after, issued who knows when", events.Facts{Session: "s", AuthTime: 5001, Foreign: true}, "AST"},
 		{"foreign, issued after", events.Facts{IssuedAt: 5001, Foreign: true}, "ASTE"},
-		{"foreign, without times", events.Facts{Session: "s", Foreign: true}, "ASTCB"},
+		{"foreign, without times", events.Facts{Session: "s", Foreign: true}, "ASTCBD"},
 	} {
 		c.token.Issuer, c.token.Subject = "i", "u"
 		for name, r := range rules {

@@ -40,6 +40,8 @@ type (
 	Operator struct{ Key events.SubjectKey }
 	// Secret is journal.secret.
 	Secret struct{ ID events.KeyID }
+	// Spent is journal.spent.
+	Spent struct{ Key events.SubjectKey }
 	// Lifetimes is journal.lifetimes.
 	Lifetimes struct{}
 	// Note is audit.note.
@@ -71,6 +73,7 @@ func (Replay) place()        {}
 func (Client) place()        {}
 func (Operator) place()      {}
 func (Secret) place()        {}
+func (Spent) place()         {}
 func (Lifetimes) place()     {}
 func (Note) place()          {}
 func (Barrier) place()       {}
@@ -148,6 +151,8 @@ func parseJournal(t []string) Place {
 		return Operator{Key: events.SubjectKey(t[1])}
 	case len(t) == 2 && t[0] == "secret" && validName(t[1]):
 		return Secret{ID: events.KeyID(t[1])}
+	case len(t) == 2 && t[0] == "spent" && validKey(t[1]):
+		return Spent{Key: events.SubjectKey(t[1])}
 	case len(t) == 1 && t[0] == "lifetimes":
 		return Lifetimes{}
 	case len(t) == 1 && t[0] == "barrier":

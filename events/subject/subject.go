@@ -9,6 +9,7 @@
 //	revocast.<realm>.journal.operator.<operator-key>
 //	revocast.<realm>.journal.key.<kid>
 //	revocast.<realm>.journal.secret.<kid>
+//	revocast.<realm>.journal.spent.<message-key>
 //	revocast.<realm>.journal.lifetimes
 //	revocast.<realm>.journal.barrier
 //	revocast.<realm>.feed.<kind>.<shard>       token session subject client key all
@@ -197,6 +198,10 @@ func (r Realm) Secrets() string { return r.root() + "journal.secret.*" }
 
 // Lifetimes is where issuers say how long access tokens live.
 func (r Realm) Lifetimes() string { return r.root() + "journal.lifetimes" }
+
+// Spent is where it stands that a message was taken which may be taken once: its key
+// is of [events.KindToken], of who signed it and of the id it has from there.
+func (r Realm) Spent(k events.SubjectKey) string { return r.root() + "journal.spent." + string(k) }
 
 // NoteShards is the number of subjects that notes are spread over.
 const NoteShards = 16

@@ -11,6 +11,7 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/clock"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/gate"
+	"github.com/revocast/revocast/sidecar/internal/node"
 	"github.com/revocast/revocast/sidecar/internal/token"
 )
 
@@ -42,6 +43,7 @@ type Parts struct {
 type Verifier struct {
 	parts Parts
 	log   *zap.Logger
+	node  *node.Node // of New; nil where the parts are another's
 }
 
 // Assemble makes a verifier of running parts. It starts nothing and owns nothing.

@@ -23,6 +23,7 @@ type named struct {
 	Issuer    string   `json:"issuer"`
 	Scope     string   `json:"scope"`
 	Except    string   `json:"except_session"`
+	CutTime   string   `json:"cut_time"`
 	Reason    string   `json:"reason"`
 	Username  string   `json:"username"`
 	Name      string   `json:"name"`
@@ -58,6 +59,7 @@ func about(r *http.Request, issuer events.Issuer) events.Note {
 	d.add("id", cmp.Or(id, query.Get("id"), query.Get("jti")))
 	d.add("scope", in.Scope)
 	d.add("except_session", in.Except)
+	d.add("cut_time", in.CutTime)
 	d.add("reason", in.Reason)
 	d.add("username", cmp.Or(in.Username, query.Get("username")))
 	d.add("name", cmp.Or(in.Name, r.PathValue("name")))

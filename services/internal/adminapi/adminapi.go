@@ -54,7 +54,7 @@ const (
 	Administrator = operators.Administrator
 )
 
-// API serves the endpoints. All fields are required.
+// API serves the endpoints. All fields are required but Default and Control.
 type API struct {
 	Service     Service
 	Revocations Revocations
@@ -75,9 +75,15 @@ type API struct {
 	// KeyOverlap is how long a key is announced before it is used unless an operator
 	// says otherwise.
 	KeyOverlap time.Duration
-	// Issuer is whose tokens a revocation means unless it says otherwise.
+	// Issuer is this issuer's own name.
 	Issuer events.Issuer
-	Log    *zap.Logger
+	// Default is whose tokens a revocation means that names no issuer. Empty is for
+	// nobody's: every revocation has to name one.
+	Default events.Issuer
+	// Control leaves away what is about users, sessions, clients and keys of this
+	// issuer's own: it has none.
+	Control bool
+	Log     *zap.Logger
 }
 
 // endpoint is a handler that knows who calls.
@@ -89,6 +95,14 @@ func (a API) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /admin/v1/revocations:batch", a.handle(Administrator, a.batch))
 	mux.HandleFunc("GET /admin/v1/revocations", a.handle(Viewer, a.list))
 	mux.HandleFunc("DELETE /admin/v1/revocations/{id}", a.handle(Administrator, a.lift))
+	mux.HandleFunc("POST /admin/v1/operators", a.handle(Administrator, a.addOperator))
+	mux.HandleFunc("GET /admin/v1/operators", a.handle(Administrator, a.listOperators))
+	mux.HandleFunc("DELETE /admin/v1/operators/{name}", a.handle(Administrator, a.removeOperator))
+	mux.HandleFunc("GET /admin/v1/fleet", a.handle(Viewer, a.fleet))
+	mux.HandleFunc("GET /admin/v1/audit", a.handle(Viewer, a.audit))
+	if a.Control {
+		return
+	}
 	mux.HandleFunc("GET /admin/v1/subjects/{sub}/sessions", a.handle(Viewer, a.sessions))
 	mux.HandleFunc("POST /admin/v1/users", a.handle(Administrator, a.register))
 	mux.HandleFunc("PUT /admin/v1/users/{sub}/password", a.handle(Support, a.setPassword))
@@ -98,11 +112,6 @@ func (a API) Register(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /admin/v1/users/{sub}/status", a.handle(Support, a.setStatus))
 	mux.HandleFunc("GET /admin/v1/clients", a.handle(Viewer, a.listClients))
 	mux.HandleFunc("PUT /admin/v1/clients/{id}/status", a.handle(Administrator, a.setClientStatus))
-	mux.HandleFunc("POST /admin/v1/operators", a.handle(Administrator, a.addOperator))
-	mux.HandleFunc("GET /admin/v1/operators", a.handle(Administrator, a.listOperators))
-	mux.HandleFunc("DELETE /admin/v1/operators/{name}", a.handle(Administrator, a.removeOperator))
-	mux.HandleFunc("GET /admin/v1/fleet", a.handle(Viewer, a.fleet))
-	mux.HandleFunc("GET /admin/v1/audit", a.handle(Viewer, a.audit))
 	mux.HandleFunc("GET /admin/v1/keys", a.handle(Viewer, a.listKeys))
 	mux.HandleFunc("POST /admin/v1/keys:rotate", a.handle(Administrator, a.rotateKey))
 	mux.HandleFunc("DELETE /admin/v1/keys/{kid}", a.handle(Administrator, a.retireKey))

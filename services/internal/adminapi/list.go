@@ -30,6 +30,7 @@ type standingRevocation struct {
 	By        string    `json:"by"`
 	Operator  string    `json:"operator,omitempty"`
 	Cut       string    `json:"cut,omitempty"`
+	CutTime   time.Time `json:"cut_time,omitzero"`
 	Position  string    `json:"position"`
 	At        time.Time `json:"announced_at"`
 	ExpiresAt time.Time `json:"expires_at"`
@@ -73,6 +74,8 @@ func shown(n issue.Standing) standingRevocation {
 	}
 	if !n.Cut.IsZero() {
 		s.Cut = n.Cut.String()
+	} else if !n.CutTime.IsZero() {
+		s.CutTime = n.CutTime.UTC()
 	}
 	return s
 }

@@ -31,6 +31,9 @@ const (
 	// maxExpiry is how far an expiry may lie in the future: longer than anything is
 	// trusted.
 	maxExpiry = 50 * 365 * 24 * time.Hour
+	// cutAhead is how far the time of a cut may lie in the future, for a provider whose
+	// clock is ahead.
+	cutAhead = time.Minute
 )
 
 // revocationRequest is the body of POST /admin/v1/revocations and a line of a batch.
@@ -41,6 +44,9 @@ type revocationRequest struct {
 	Scope  string `json:"scope"`
 	Reason string `json:"reason"`
 	Except string `json:"except_session"`
+	// CutTime is RFC 3339: up to when, by its own clock, what another issuer made is
+	// denied of a subject, of a client or as a whole. Left out it is now.
+	CutTime string `json:"cut_time"`
 	// ExpiresAt is RFC 3339. It makes a revocation last longer than it must.
 	ExpiresAt string `json:"expires_at"`
 	// RevocationID is a UUID that the caller chose, not of version 7. What stands
@@ -55,6 +61,7 @@ type revocationAnswer struct {
 	ID        string    `json:"revocation_id"`
 	Kind      string    `json:"kind"`
 	Target    string    `json:"id"`
+	Issuer    string    `json:"issuer"`
 	Position  string    `json:"position,omitempty"`
 	ExpiresAt time.Time `json:"expires_at"`
 	Reason    string    `json:"reason"`
@@ -121,7 +128,8 @@ func (a API) revoke(w http.ResponseWriter, r *http.Request, by events.Initiator)
 func answerOf(done issue.Revoked) revocationAnswer {
 	n := done.Revocation
 	answer := revocationAnswer{
-		ID: string(n.ID), Kind: n.Kind.String(), Target: n.Target, ExpiresAt: n.Until.UTC(), Reason: string(n.Reason),
+		ID: string(n.ID), Kind: n.Kind.String(), Target: n.Target, Issuer: string(n.Issuer),
+		ExpiresAt: n.Until.UTC(), Reason: string(n.Reason),
 	}
 	answer.Position = positionOf(done.FeedSequence)
 	return answer
@@ -215,7 +223,7 @@ func (a API) revocation(in revocationRequest, by events.Initiator) (issue.Revoca
 		Reason: events.Reason(in.Reason), Except: events.SessionID(in.Except),
 	}
 	if command.Issuer == "" {
-		command.Issuer = a.Issuer
+		command.Issuer = a.Default
 	}
 	if command.Reason == "" {
 		command.Reason = events.ReasonAdmin
@@ -232,7 +240,16 @@ func (a API) revocation(in revocationRequest, by events.Initiator) (issue.Revoca
 			return none, problem.New(http.StatusBadRequest, "expires_at is a time as RFC 3339 writes it, within fifty years.")
 		}
 	}
+	if in.CutTime != "" {
+		if command.CutTime, err = time.Parse(time.RFC3339, in.CutTime); err != nil || command.CutTime.Unix() <= 0 || command.CutTime.After(time.Now().Add(cutAhead)) {
+			return none, problem.New(http.StatusBadRequest, "cut_time is a time as RFC 3339 writes it, in the past.")
+		}
+	}
 	switch {
+	case command.Issuer == "":
+		return none, problem.New(http.StatusBadRequest, "issuer is missing: nothing is signed here, and of several providers one has to be named.")
+	case in.CutTime != "" && (!kind.Wide() || kind == events.KindKey || command.Issuer == a.Issuer):
+		return none, problem.New(http.StatusBadRequest, "cut_time is for subject, client and all of another issuer; ours are cut by their place in the journal.")
 	case kind == events.KindAll && in.ID != "":
 		return none, problem.New(http.StatusBadRequest, "A revocation of everything has no id.")
 	case kind != events.KindAll && !plain(in.ID, 1, maxID):

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -56,6 +57,7 @@ func (a *App) openAdmin(context.Context) (err error) {
 // openAudit puts together who operators are and what the audit remembers of them.
 func (a *App) openAudit(context.Context) error {
 	realm, issuer := subject.Realm(a.cfg.Realm), events.Issuer(a.cfg.Issuer)
+	meant := cmp.Or(a.meant(), issuer)
 	journal, err1 := eventstore.NewJournal(a.conn, realm.JournalStream())
 	notes, err2 := eventstore.NewNotes(a.conn, realm.AuditStream())
 	past, err3 := eventstore.NewHistory(a.conn, realm.AuditStream())
@@ -70,8 +72,8 @@ func (a *App) openAudit(context.Context) error {
 		return errors.New("the realm's root key is of another kind")
 	}
 	a.admin.operators = operators.New(operators.Config{Realm: realm, Keyer: a.keys.Keyer(), Bootstrap: a.admin.bootstrap, Now: now}, journal)
-	a.admin.audit = audit.New(audit.Config{Realm: realm, Keyer: a.keys.Keyer(), Issuer: issuer, Root: root, Now: now}, past, feed)
-	a.admin.auditor = adminapi.NewAuditor(realm, issuer, notes, a.notary, now)
+	a.admin.audit = audit.New(audit.Config{Realm: realm, Keyer: a.keys.Keyer(), Issuer: meant, Home: issuer, Root: root, Now: now}, past, feed)
+	a.admin.auditor = adminapi.NewAuditor(realm, meant, notes, a.notary, now)
 	return nil
 }
 
@@ -81,7 +83,7 @@ func (a *App) adminAPI() http.Handler {
 		Service: a.service, Revocations: a.service, Lines: a.admin.lines, Users: a.service, Clients: a.clients, ClientStatuses: a.service, Hasher: a.hasher,
 		Authenticator: a.admin.operators, Operators: a.admin.operators, History: a.admin.audit, Auditor: a.admin.auditor,
 		Keys: a.keeper, KeyOverlap: a.cfg.KeyOverlap, Fleet: a.fleet, Canary: a.canary,
-		Issuer: events.Issuer(a.cfg.Issuer), Log: a.log,
+		Issuer: events.Issuer(a.cfg.Issuer), Default: a.meant(), Control: a.cfg.Control(), Log: a.log,
 	}.Register(mux)
 	a.health(mux)
 	return problems(mux)

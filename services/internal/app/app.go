@@ -75,6 +75,7 @@ type App struct {
 	snapshots *snapshot.Writer
 	fleet     *fleet.Fleet
 	canary    *canary.Canary
+	providers providers
 
 	// unready says why this issuer should not be sent requests: empty for no
 	// reason, nil before anyone has looked.
@@ -92,7 +93,7 @@ func New(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *App, err e
 	}()
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		a.openKeys, a.openAdmin, a.openBroker, a.openStreams, a.openService, a.openSnapshots, a.openAudit, a.registerUsers,
+		a.openKeys, a.openAdmin, a.openBroker, a.openStreams, a.openService, a.openProviders, a.openSnapshots, a.openAudit, a.registerUsers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -313,7 +314,12 @@ func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.finisher.Run(ctx) })
 	group.Go(func() error { return a.readiness(ctx) })
-	group.Go(func() error { return a.declareLifetimes(ctx) })
+	if !a.cfg.Control() {
+		group.Go(func() error { return a.declareLifetimes(ctx) })
+	}
+	for _, keys := range a.providers.keys {
+		group.Go(func() error { return keys.Run(ctx) })
+	}
 	group.Go(func() error { return a.standIn(ctx) })
 	group.Go(func() error { return a.reload(ctx) })
 	group.Go(func() error { return a.notary.Run(ctx) })

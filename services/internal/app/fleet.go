@@ -14,7 +14,7 @@ import (
 func (a *App) openFleet(feed *eventstore.Feed) (err error) {
 	realm := subject.Realm(a.cfg.Realm)
 	// The service is there by the time that anybody asks.
-	lifetime := func() time.Duration { return a.service.TokensLast() + events.MaxSkew }
+	lifetime := func() time.Duration { return max(a.service.TokensLast(), a.foreignTokensLast()) + events.MaxSkew }
 	a.fleet, err = fleet.New(fleet.Config{Realm: realm, Lifetime: lifetime}, fleet.Deps{
 		Conn: a.conn, Log: a.log.Named("fleet"), Metrics: a.metrics,
 	})

@@ -116,6 +116,16 @@ func configure(t *testing.T, dir string, more ...string) config.Config {
 	t.Helper()
 	write(t, filepath.Join(dir, "clients.yaml"), strings.Replace(clientsFile, "$HASH", clients.HashSecret(backendSecret), 1))
 	write(t, filepath.Join(dir, "users.yaml"), users(t))
+	return configured(t, dir, append([]string{
+		"--clients", filepath.Join(dir, "clients.yaml"), "--users", filepath.Join(dir, "users.yaml"),
+		// Tests come from one address and fail a lot; those of the limits set them.
+		"--throttle-login", "off", "--throttle-user", "off", "--throttle-address", "off", "--throttle-refresh", "off",
+	}, more...)...)
+}
+
+// configured is an issuer of neither clients nor users.
+func configured(t *testing.T, dir string, more ...string) config.Config {
+	t.Helper()
 	ports, err := stack.FreePorts(4)
 	if err != nil {
 		t.Fatal(err)
@@ -123,10 +133,7 @@ func configure(t *testing.T, dir string, more ...string) config.Config {
 	address := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	args := append([]string{
 		"--canary-interval", "0", "--listen", address(0), "--admin-listen", address(1), "--metrics-listen", address(2), "--nats-listen", address(3),
-		"--data-dir", filepath.Join(dir, "data"), "--keys-dir", filepath.Join(dir, "keys"),
-		"--clients", filepath.Join(dir, "clients.yaml"), "--users", filepath.Join(dir, "users.yaml"), "--realm", "test",
-		// Tests come from one address and fail a lot; those of the limits set them.
-		"--throttle-login", "off", "--throttle-user", "off", "--throttle-address", "off", "--throttle-refresh", "off",
+		"--data-dir", filepath.Join(dir, "data"), "--keys-dir", filepath.Join(dir, "keys"), "--realm", "test",
 	}, more...)
 	c, err := config.Parse(args, "test", func(int) {}, io.Discard, io.Discard)
 	if err != nil {
@@ -138,7 +145,11 @@ func configure(t *testing.T, dir string, more ...string) config.Config {
 // replica is the configuration of one more issuer on the broker of a.
 func replica(t *testing.T, a config.Config) config.Config {
 	t.Helper()
-	b := configure(t, t.TempDir(), "--issuer", a.Issuer)
+	return joining(configure(t, t.TempDir(), "--issuer", a.Issuer), a)
+}
+
+// joining gives b what it takes to be a replica of a.
+func joining(b, a config.Config) config.Config {
 	b.NATSURL, b.NATSCreds = a.NATSURL, a.NATSCreds
 	if a.NATSURL == "" {
 		b.NATSURL, b.NATSCreds = "nats://"+a.NATSListen, filepath.Join(a.CredsDir, "issuer.creds")

@@ -16,8 +16,12 @@ import (
 // that every sidecar has been told of.
 func (a *App) openKeeper(ctx context.Context, journal *eventstore.Journal, feed *eventstore.Feed) (err error) {
 	realm := subject.Realm(a.cfg.Realm)
+	interval := a.cfg.KeyRotationInterval
+	if a.cfg.Control() {
+		interval = 0 // the keys sign nothing; they are there to tell the realm's directory from another
+	}
 	a.keeper, err = keeper.New(keeper.Config{
-		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), Interval: a.cfg.KeyRotationInterval, Overlap: a.cfg.KeyOverlap,
+		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), Interval: interval, Overlap: a.cfg.KeyOverlap,
 		AccessTTL: a.clients.MaxAccessTTL, IdleLimit: a.clients.IdleLimit, Now: now,
 	}, keeper.Deps{Journal: journal, Feed: feed, Keys: a.keys, Log: a.log.Named("keys"), Metrics: a.metrics})
 	if err != nil {

@@ -46,10 +46,11 @@ func (a *App) openClients() (err error) {
 	if err := errors.Join(a.metrics.Register(a.reloads.outcomes), a.metrics.Register(a.reloads.last)); err != nil {
 		return fmt.Errorf("registering reload metrics: %w", err)
 	}
-	if a.cfg.Clients == "" {
-		a.log.Warn("no clients are configured (--clients): nobody can log in")
-	} else {
+	switch {
+	case a.cfg.Clients != "":
 		a.reloads.clients = reload.Open(a.cfg.Clients, strictyaml.MaxSize+1, a.log)
+	case !a.cfg.Control():
+		a.log.Warn("no clients are configured (--clients): nobody can log in")
 	}
 	if a.clients, err = clients.Open(a.cfg.Clients, a.cfg.Policy()); err != nil {
 		return err

@@ -26,7 +26,9 @@ type revoked struct {
 	Issuer    string    `json:"issuer"`
 	Scope     string    `json:"scope"`
 	Reason    string    `json:"reason"`
+	By        string    `json:"by"`
 	Operator  string    `json:"operator"`
+	CutTime   time.Time `json:"cut_time"`
 	Position  string    `json:"position"`
 	ExpiresAt time.Time `json:"expires_at"`
 	Lifted    bool      `json:"lifted"`

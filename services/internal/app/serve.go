@@ -19,6 +19,7 @@ import (
 	"github.com/revocast/revocast/services/internal/oauth/token"
 	"github.com/revocast/revocast/services/internal/problem"
 	"github.com/revocast/revocast/services/internal/remote"
+	"github.com/revocast/revocast/services/internal/signals/backchannel"
 )
 
 type server struct {
@@ -80,6 +81,11 @@ func (a *App) servers() (_ []server, err error) {
 
 func (a *App) public() (http.Handler, error) {
 	mux := http.NewServeMux()
+	mux.Handle("POST "+backchannel.Path, a.providers.logout)
+	a.health(mux)
+	if a.cfg.Control() {
+		return problems(mux), nil
+	}
 	account.API{
 		Logins: a.guard, Sessions: a.service, Passwords: a.guard, Clients: a.clients, Log: a.log,
 	}.Register(mux)
@@ -93,7 +99,6 @@ func (a *App) public() (http.Handler, error) {
 	mux.Handle("GET /.well-known/oauth-authorization-server", description)
 	mux.Handle("GET /.well-known/openid-configuration", description)
 	mux.HandleFunc("GET /.well-known/jwks.json", a.keys.ServeJWKS)
-	a.health(mux)
 	return problems(mux), nil
 }
 

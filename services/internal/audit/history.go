@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -38,6 +39,9 @@ type Config struct {
 	Keyer subject.Keyer
 	// Issuer is whose subjects are meant unless a question says otherwise.
 	Issuer events.Issuer
+	// Home is whose journal it is: positions in tokens of anybody else count for
+	// nothing. Issuer, if empty.
+	Home events.Issuer
 	// Root verifies lifts.
 	Root ed25519.PublicKey
 	// Now is the issuer's clock, [time.Now] if nil. It tells no order; that is the
@@ -57,6 +61,7 @@ func New(cfg Config, audit, feed Stream) *Audit {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.Home = cmp.Or(cfg.Home, cfg.Issuer)
 	return &Audit{cfg: cfg, audit: audit, feed: feed}
 }
 

@@ -69,7 +69,7 @@ func (a *Audit) At(ctx context.Context, q Question) (Verdict, error) {
 	if q.Token.Issuer == "" {
 		q.Token.Issuer = a.cfg.Issuer
 	}
-	q.Token.Foreign = q.Token.Issuer != a.cfg.Issuer
+	q.Token.Foreign = q.Token.Issuer != a.cfg.Home
 	within, cancel := context.WithTimeout(ctx, verdictWithin)
 	defer cancel()
 	reach, err := a.audit.Reach(within)

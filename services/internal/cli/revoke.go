@@ -26,6 +26,7 @@ type revokeCommand struct {
 	ExceptSession string        `placeholder:"SID" help:"Spare this session of the subject."`
 	Issuer        string        `placeholder:"URL" help:"Whose tokens are meant, where not this issuer's own."`
 	Scope         string        `placeholder:"WHAT" help:"What a wide revocation cuts: sessions (the default) or access-tokens."`
+	CutTime       string        `placeholder:"TIME" help:"Another issuer's subject, client or all: deny what began up to then, as 2026-11-01T10:00:00Z. Left out, it is now."`
 	ExpiresIn     time.Duration `placeholder:"DURATION" help:"How long it lasts at least. Left out, it is as long as it must be."`
 	DryRun        bool          `help:"Say what it would do, and do nothing."`
 	Wait          time.Duration `placeholder:"DURATION" help:"Wait so long at most, up to 20s, until every sidecar enforces it. Exit status 1 if some did not say so."`
@@ -46,13 +47,14 @@ Examples:
   revocast revoke subject "$SUB" --except-session "$SID"
   revocast revoke subject "$SUB" --scope access-tokens --reason roles_changed
   revocast revoke client demo-web --dry-run
+  revocast revoke all --issuer https://id.example --cut-time 2026-11-01T10:00:00Z
   revocast revoke --batch stolen.ndjson --key incident-42
 `
 }
 
 // Validate is called by kong.
 func (c *revokeCommand) Validate() error {
-	one := c.Reason + c.ExceptSession + c.Issuer + c.Scope
+	one := c.Reason + c.ExceptSession + c.Issuer + c.Scope + c.CutTime
 	switch {
 	case c.Batch != "" && (c.Kind+c.ID != "" || one != "" || c.ExpiresIn != 0 || c.DryRun || c.Wait != 0):
 		return errors.New("--batch says in its lines what is revoked, and how")
@@ -86,6 +88,7 @@ type revocationRequest struct {
 	Scope         string `json:"scope,omitempty"`
 	Reason        string `json:"reason,omitempty"`
 	ExceptSession string `json:"except_session,omitempty"`
+	CutTime       string `json:"cut_time,omitempty"`
 	ExpiresAt     string `json:"expires_at,omitempty"`
 	DryRun        bool   `json:"dry_run,omitempty"`
 	Wait          string `json:"wait,omitempty"`
@@ -132,7 +135,7 @@ func (c *revokeCommand) Run(ctx context.Context, g *grammar, t *terminal) error 
 	}
 	r := revocationRequest{
 		Kind: c.Kind, ID: c.ID, Issuer: c.Issuer, Scope: c.Scope, Reason: c.Reason,
-		ExceptSession: c.ExceptSession, DryRun: c.DryRun,
+		ExceptSession: c.ExceptSession, CutTime: c.CutTime, DryRun: c.DryRun,
 	}
 	if c.ExpiresIn > 0 {
 		r.ExpiresAt = time.Now().Add(c.ExpiresIn).UTC().Format(time.RFC3339)

@@ -142,7 +142,7 @@ func (s *servers) revoke(w http.ResponseWriter, r *http.Request) {
 		"revocation_id": "01890a5d-ac96-774b-bcce-b302099a8058", "kind": in["kind"], "id": in["id"], "reason": in["reason"],
 		"position": "0:42", "expires_at": "2026-11-01T12:00:00Z",
 	}
-	for _, name := range []string{"issuer", "scope", "except_session", "expires_at", "dry_run"} {
+	for _, name := range []string{"issuer", "scope", "except_session", "cut_time", "expires_at", "dry_run"} {
 		if in[name] != nil {
 			out["asked_"+name] = in[name]
 		}

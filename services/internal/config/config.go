@@ -34,6 +34,7 @@ import (
 	"github.com/revocast/revocast/services/internal/remote"
 	"github.com/revocast/revocast/services/internal/risk"
 	"github.com/revocast/revocast/services/internal/session"
+	"github.com/revocast/revocast/services/internal/signals/provider"
 	"github.com/revocast/revocast/services/internal/throttle"
 	"github.com/revocast/revocast/events/tlsfiles"
 )
@@ -42,7 +43,8 @@ import (
 type Config struct {
 	File kong.ConfigFlag `name:"config" placeholder:"FILE" help:"YAML file with any of these flags, without the dashes. Flags and environment come first."`
 
-	Listen        string `default:":8080" group:"listen" help:"Public listener: login, tokens, sessions, JWKS."`
+	Mode          string `default:"full" enum:"full,control" group:"listen" help:"full, or control: beside an identity provider that is there already. Then nobody logs in here and nothing is signed; there are revocations, and log-outs that providers report."`
+	Listen        string `default:":8080" group:"listen" help:"Public listener: login, tokens, sessions, JWKS, log-outs."`
 	AdminListen   string `default:"127.0.0.1:8081" group:"listen" help:"Operators' listener. Every request needs an operator's token or client certificate; not on loopback it needs TLS."`
 	MetricsListen string `default:"127.0.0.1:8082" group:"listen" help:"Prometheus metrics; empty for none."`
 	Issuer        string `placeholder:"URL" group:"listen" help:"The iss of every token, and the URL clients reach this issuer by. Needed unless --listen is on loopback."`
@@ -77,10 +79,14 @@ type Config struct {
 	RefreshIdle         time.Duration `default:"720h" group:"sessions" help:"A session that is not refreshed for so long ends; 0 for never."`
 	RefreshAbsolute     time.Duration `default:"0" group:"sessions" help:"A session ends so long after it began, however busy; 0 for never."`
 	RotationGrace       time.Duration `default:"10s" group:"sessions" help:"How long after a refresh the old refresh token gives the same answer again, for concurrent calls and lost answers."`
-	ForeignMaxLifetime  time.Duration `default:"24h" group:"sessions" help:"How long other issuers' tokens may live: for so long they are revoked where nobody says how long."`
 	SigningAlg          string        `default:"ES256" enum:"ES256,RS256" group:"sessions" help:"What access tokens are signed with; both keys are published."`
 	KeyRotationInterval time.Duration `default:"2160h" group:"keys" help:"Signing keys and keys of refresh tokens are replaced so often; 2160h are 90 days, 0 is never by itself."`
 	KeyOverlap          time.Duration `default:"10m" group:"keys" help:"How long a new key is announced before it is used. Sidecars need seconds; whoever reads the key set alone needs longer than he caches it."`
+
+	Provider           []string      `sep:"none" placeholder:"RULE" group:"providers" help:"An identity provider whose back-channel log-outs are obeyed; repeatable. issuer=URL,audience=NAME is enough, the audience being the client that the provider logs out; also jwks=URL-or-file, alg=ES256 (RS256 is the default), typ=logout+jwt to demand that."`
+	ForeignMaxLifetime time.Duration `default:"24h" group:"providers" help:"How long other issuers' tokens may live: for so long they are revoked where nobody says how long."`
+	// Providers is what Provider says.
+	Providers []provider.Provider `kong:"-"`
 
 	RiskHook        string        `placeholder:"URL" group:"sessions" help:"Your own service that is asked about every refresh and may want a step-up: https, or http on loopback."`
 	RiskHookTimeout time.Duration `default:"300ms" group:"sessions" help:"How long it may take."`
@@ -117,6 +123,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 			{Key: "broker", Title: "Broker (NATS JetStream):"},
 			{Key: "files", Title: "Files:"},
 			{Key: "sessions", Title: "Sessions:"},
+			{Key: "providers", Title: "Identity providers:"},
 			{Key: "keys", Title: "Keys:"},
 			{Key: "throttling", Title: "Throttling: so many may fail at once, and again in each such time; or off"},
 			{Key: "fleet", Title: "Sidecars:"},
@@ -127,11 +134,12 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 	if err != nil {
 		return c, fmt.Errorf("describing the flags: %w", err)
 	}
-	if _, err := parser.Parse(args); err != nil {
+	parsed, err := parser.Parse(args)
+	if err != nil {
 		return c, err
 	}
 	c.fillIn()
-	return c, c.Check()
+	return c, errors.Join(c.Check(), c.checkControl(parsed))
 }
 
 // fillIn derives what was left out.
@@ -179,6 +187,7 @@ func (c *Config) Check() error {
 	}
 	c.checkBroker(add)
 	c.checkAdmin(add)
+	c.readProviders(add)
 	if c.AuditMaxAge < minAudit {
 		add("--audit-max-age %s: want %s or more; what a crash left undone is finished from the audit", c.AuditMaxAge, minAudit)
 	}
@@ -357,6 +366,9 @@ func (r resolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		var texts []string
 		for _, v := range list {
 			texts = append(texts, fmt.Sprint(v))
+		}
+		if flag.Tag.Sep == -1 { // commas are part of what it takes
+			return list, nil
 		}
 		return strings.Join(texts, ","), nil
 	}

@@ -48,10 +48,13 @@ type Revocation struct {
 	// to another issuer is denied, and has nothing to be recorded in.
 	Issuer events.Issuer
 	// Scope says what a wide revocation cuts.
-	Scope  events.Scope
-	Except events.SessionID
-	Reason events.Reason
-	By     events.Initiator
+	Scope events.Scope
+	// CutTime is up to when, by the clock of the other issuer whose sessions or tokens
+	// are meant, they are denied; zero for now. Our own are cut by position.
+	CutTime time.Time
+	Except  events.SessionID
+	Reason  events.Reason
+	By      events.Initiator
 	// Expires is the `exp` of the one token revoked, where it is at hand; zero
 	// where it is not known.
 	Expires time.Time
@@ -125,6 +128,9 @@ func (s *Service) command(r Revocation) command {
 	}
 	if c.Kind.Wide() && c.Kind != events.KindKey {
 		c.CutTime = c.began
+		if c.Issuer != s.cfg.Issuer && !r.CutTime.IsZero() {
+			c.CutTime = r.CutTime
+		}
 	}
 	return c
 }

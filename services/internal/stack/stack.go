@@ -28,6 +28,9 @@ type Config struct {
 	SidecarPorts []Ports
 	// IssuerFlags and SidecarFlags are added to those of every issuer and sidecar.
 	IssuerFlags, SidecarFlags []string
+	// Control starts issuers in control mode, without clients and users. Sidecars then
+	// need a --trust among their flags: issuers in this mode sign nothing.
+	Control bool
 	// Env is added to the environment of every process, as "NAME=value".
 	Env []string
 	// BrokerURL is a NATS server that runs already, whose credentials lie in
@@ -113,7 +116,12 @@ func (s *Stack) AddIssuer(ctx context.Context, flags ...string) (*Server, error)
 	own := []string{
 		"--listen", address(ports.HTTP), "--admin-listen", address(ports.Admin), "--metrics-listen", address(ports.Metrics),
 		"--issuer", s.Issuer().URL(), "--realm", Realm, "--data-dir", s.dir.data(srv.Name), "--keys-dir", s.dir.Keys(),
-		"--clients", s.dir.Clients(), "--users", s.dir.Users(), "--admin-token-file", s.dir.AdminToken(),
+		"--admin-token-file", s.dir.AdminToken(),
+	}
+	if s.cfg.Control {
+		own = append(own, "--mode", "control")
+	} else {
+		own = append(own, "--clients", s.dir.Clients(), "--users", s.dir.Users())
 	}
 	if s.broker == "" {
 		s.broker = srv.NATSURL()

@@ -64,7 +64,7 @@ func coldStart(b *testing.B, s *eventstest.Server, size int) {
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	for a.unready() != nil {
+	for a.node.Unready() != nil {
 		if b.Context().Err() != nil {
 			b.Fatal("never ready")
 		}
@@ -72,7 +72,7 @@ func coldStart(b *testing.B, s *eventstest.Server, size int) {
 		<-pause.C
 	}
 	b.StopTimer()
-	if n := a.denylist.Status().Narrow; n < size*999/1000 {
+	if n := a.node.Denylist.Status().Narrow; n < size*999/1000 {
 		b.Errorf("ready with %d of %d entries", n, size)
 	}
 	cancel()

@@ -199,7 +199,7 @@ func TestCertificateChanges(t *testing.T) {
 // Files that do not hold together are refused before anything listens.
 func TestNoCertificate(t *testing.T) {
 	t.Parallel()
-	cfg := config.Config{DataDir: t.TempDir()}
+	cfg := config.Config{DataDir: t.TempDir(), WhenStale: "deny"}
 	cfg.TLSCert, cfg.TLSKey = "/nowhere/cert", "/nowhere/key"
 	if a, err := New(cfg, "test", zap.NewNop()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%+v, %v", a, err)

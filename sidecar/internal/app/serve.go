@@ -125,7 +125,7 @@ func (a *App) speakHTTP(h http.Handler) func(string, net.Listener, *crowd.Limit)
 }
 
 func (a *App) speakGRPC(name string, l net.Listener, limit *crowd.Limit) server {
-	return server{name: name, listener: limit.Traffic(l), protocol: extauthz.New(a.check, a.unready, a.log.Named(name))}
+	return server{name: name, listener: limit.Traffic(l), protocol: extauthz.New(a.check, a.node.Unready, a.log.Named(name))}
 }
 
 // listen opens a TCP or a Unix socket. A socket file that nobody listens on, left

@@ -12,8 +12,6 @@ package config
 import (
 	"cmp"
 	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +31,9 @@ import (
 	"github.com/revocast/revocast/events/natsconn"
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/sidecar/internal/gate"
+	"github.com/revocast/revocast/sidecar/internal/realmroot"
 	"github.com/revocast/revocast/sidecar/internal/route"
+	"github.com/revocast/revocast/sidecar/internal/syncer"
 	"github.com/revocast/revocast/sidecar/internal/token"
 )
 
@@ -204,7 +204,7 @@ func (c *Config) derive() error {
 		c.Trusts = append(c.Trusts, t)
 	}
 	if c.RealmRoot != "" {
-		c.Root, err = readRoot(c.RealmRoot)
+		c.Root, err = realmroot.Read(c.RealmRoot)
 		add("realm-root", err)
 	}
 	c.CacheBytes, err = parseBytes(c.CacheSize)
@@ -223,9 +223,9 @@ func (c *Config) derive() error {
 	if c.ID == "" {
 		name, err := os.Hostname()
 		add("id", err)
-		c.ID = printable(name)
+		c.ID = syncer.ID(name)
 	}
-	if c.ID != printable(c.ID) || len(c.ID) > maxID {
+	if c.ID != syncer.ID(c.ID) || len(c.ID) > maxID {
 		add("id", fmt.Errorf("%.*q: want 1 to %d letters, digits, '-' and '_'", maxID, c.ID, maxID))
 	}
 	for _, l := range []struct {
@@ -284,37 +284,6 @@ func checkAddress(address string) error {
 	}
 	_, _, err := net.SplitHostPort(address)
 	return err
-}
-
-// printable makes a host's name one that reports may carry.
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-			return r
-		}
-		return '-'
-	}, name)
-}
-
-// readRoot reads an Ed25519 public key in PEM (RFC 8410).
-func readRoot(path string) (ed25519.PublicKey, error) {
-	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	block, rest := pem.Decode(content)
-	if block == nil || block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-		return nil, fmt.Errorf("%s: want one PEM block, PUBLIC KEY", path)
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	root, ok := key.(ed25519.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("%s: want an Ed25519 key, got %T", path, key)
-	}
-	return root, nil
 }
 
 // parseBytes reads a size with a binary unit: 64MiB, 512KiB, 1GiB, or bytes.

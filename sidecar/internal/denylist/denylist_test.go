@@ -84,6 +84,8 @@ func covers(r events.Revocation, t denylist.Token) bool {
 		return t.MintedAt.Sequence == 0 || t.MintedAt.Shard != r.Cut.Shard || t.MintedAt.Sequence <= r.Cut.Sequence
 	case r.CutTime.IsZero():
 		return true
+	case r.Scope == events.ScopeAccessTokens && t.IssuedAt != 0:
+		return t.IssuedAt <= r.CutTime.Unix()
 	case t.AuthTime != 0:
 		return t.AuthTime <= r.CutTime.Unix()
 	case t.IssuedAt != 0:

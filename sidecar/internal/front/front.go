@@ -48,6 +48,11 @@ type Config struct {
 	MaxInFlight int
 }
 
+// Defaults are the sidecar's, without routes.
+func Defaults() Config {
+	return Config{Realm: "revocast", Within: 400 * time.Millisecond, MaxInFlight: 4096}
+}
+
 // Checker answers requests. It is safe for concurrent use.
 type Checker struct {
 	realm    bearer.Realm
