@@ -14,6 +14,7 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/config"
 	"github.com/revocast/revocast/sidecar/internal/front"
 	"github.com/revocast/revocast/sidecar/internal/front/forwardauth"
+	"github.com/revocast/revocast/sidecar/internal/front/proxy"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/node"
 	"github.com/revocast/revocast/sidecar/internal/route"
@@ -37,6 +38,9 @@ type App struct {
 	verifier *verify.Verifier
 	check    *front.Checker
 	auth     *forwardauth.Handler
+	proxy    *proxy.Proxy // nil where there is no application
+	tls      listenerFiles
+	crowded  *prometheus.CounterVec // by listener
 }
 
 // New opens the denylist and puts the parts together. It connects to nothing and
@@ -47,7 +51,12 @@ func New(cfg config.Config, version string, log *zap.Logger) (_ *App, err error)
 	if a.policy, err = cfg.Policy(); err != nil {
 		return nil, err
 	}
-	if a.node, err = node.New(nodeConfig(cfg, a.policy, version), log, a.metrics); err != nil {
+	if err := a.openListeners(); err != nil {
+		return nil, err
+	}
+	followed := nodeConfig(cfg, a.policy, version)
+	followed.Changed = a.revoked
+	if a.node, err = node.New(followed, log, a.metrics); err != nil {
 		return nil, err
 	}
 	if err := a.openFront(); err != nil {
@@ -94,8 +103,10 @@ func (a *App) openFront() error {
 	if err != nil {
 		return err
 	}
-	a.auth, err = forwardauth.New(forwardauth.Family(a.cfg.OriginalHeaders), a.check)
-	return err
+	if a.auth, err = forwardauth.New(forwardauth.Family(a.cfg.OriginalHeaders), a.check); err != nil {
+		return err
+	}
+	return a.openProxy()
 }
 
 // Run serves and follows the feed until ctx ends, then lets requests under way
@@ -109,6 +120,10 @@ func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.node.Run(ctx) })
 	group.Go(func() error { return a.giveMemoryBack(ctx) })
+	group.Go(func() error { return a.tls.followFiles(ctx, a.log) })
+	if a.proxy != nil {
+		group.Go(func() error { return a.proxy.Run(ctx) })
+	}
 	for _, s := range servers {
 		group.Go(func() error { return s.serve(a.log) })
 		group.Go(func() error {

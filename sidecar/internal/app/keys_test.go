@@ -158,6 +158,7 @@ func launchSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, d
 		Leeway: 5 * time.Second, StaleAfter: 30 * time.Second, WhenStale: "allow", StaleLimit: 15 * time.Minute, Enforce: true,
 		OriginalHeaders: "x-forwarded", AnswerWithin: 5 * time.Second, MaxInFlight: 100,
 	}
+	cfg.MaxConnections = 1000
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -41,7 +41,7 @@ import (
 type Config struct {
 	File kong.ConfigFlag `name:"config" placeholder:"FILE" help:"YAML file with any of these flags, without the dashes. Flags and environment come first."`
 
-	Listen        string `default:"127.0.0.1:9470" group:"listen" help:"Forward-auth at /auth: host:port, or unix:/path."`
+	Listen        string `default:"127.0.0.1:9470" group:"listen" help:"Forward-auth at /auth, introspection at /introspect, or what --upstream says: host:port, or unix:/path."`
 	GRPCListen    string `name:"grpc-listen" env:"REVOCAST_GRPC_LISTEN" default:"127.0.0.1:9471" group:"listen" help:"Envoy's ext_authz and grpc.health.v1: host:port, or unix:/path; empty for none."`
 	AdminListen   string `default:"127.0.0.1:9472" group:"listen" help:"Health, metrics, status, explanations, fsck. Open to whoever reaches it: keep it on loopback."`
 	MetricsListen string `group:"listen" help:"Metrics on a listener of their own as well; empty for none."`
@@ -65,6 +65,10 @@ type Config struct {
 	OriginalHeaders string        `default:"x-forwarded" enum:"x-forwarded,x-original" group:"requests" help:"Where forward-auth reads the client's method, host and path from: X-Forwarded-Method, -Host, -Uri or X-Original-Method, -Host, -Uri. Only rules need them; the proxy must set them always."`
 	AnswerWithin    time.Duration `default:"400ms" group:"requests" help:"How long one answer may take, whatever disk and key servers do; then 503. Keep it below the proxy's own limit."`
 	MaxInFlight     int           `default:"4096" group:"requests" help:"Requests under way at once; beyond it 503 at once."`
+
+	introspection
+	application
+	securing
 
 	CacheSize    string `default:"64MiB" group:"memory" help:"For verified tokens; 0 keeps none."`
 	MemoryBudget string `default:"0" group:"memory" help:"For denylist and verified tokens together, such as 256MiB; 0 sets none. Over it nothing is forgotten, but the sidecar is not ready and says so. Unless GOMEMLIMIT is set, Go's memory limit becomes a quarter more and 64MiB."`
@@ -140,6 +144,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 			{Key: "feed", Title: "Feed:"},
 			{Key: "tokens", Title: "Tokens:"},
 			{Key: "requests", Title: "Requests:"},
+			{Key: "application", Title: "Application:"},
 			{Key: "memory", Title: "Memory:"},
 			{Key: "stale", Title: "When the view is stale:"},
 			{Key: "logging", Title: "Logging:"},
@@ -244,6 +249,9 @@ func (c *Config) derive() error {
 	if c.MaxInFlight < 1 {
 		add("max-in-flight", fmt.Errorf("%d: want at least 1", c.MaxInFlight))
 	}
+	c.introspection.derive(add)
+	c.application.derive(add)
+	c.securing.derive(add)
 	add("leeway", token.Config{Leeway: c.Leeway}.Validate())
 	policy, err := c.Policy()
 	add("when-stale", err)

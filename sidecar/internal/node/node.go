@@ -63,6 +63,9 @@ type Config struct {
 	Budget, Cache int64
 	// Policy is what readiness goes by.
 	Policy gate.Policy
+	// Changed, unless it is nil, is called when there is more that is denied, by whoever
+	// follows the feed. It must not wait.
+	Changed func()
 }
 
 // Validate names every fault at once.
@@ -217,9 +220,13 @@ func (n *Node) openFeed() error {
 			cfg.Replaces = replaces
 		}
 	}
+	in := &sink{denylist: n.Denylist, keys: n.ours, log: n.log, changed: n.cfg.Changed}
+	if in.changed == nil {
+		in.changed = func() {}
+	}
 	var err error
 	n.Syncer, err = syncer.New(cfg, syncer.Deps{
-		Denylist: &sink{denylist: n.Denylist, keys: n.ours, log: n.log}, Cursor: replica.Cursor(cursor), Entries: n.Denylist.Entries,
+		Denylist: in, Cursor: replica.Cursor(cursor), Entries: n.Denylist.Entries,
 		Restart: n.Denylist.Lost(), Log: n.log, Metrics: n.metrics,
 	})
 	if err != nil {

@@ -20,7 +20,9 @@ type sink struct {
 	denylist *denylist.Denylist
 	keys     []*jwks.Set
 	log      *zap.Logger
-	expired  time.Time
+	// changed is told of what has come to be denied.
+	changed func()
+	expired time.Time
 }
 
 // Apply implements syncer.Denylist.
@@ -40,6 +42,9 @@ func (s *sink) Apply(a replica.Apply) error {
 	})
 	if err != nil {
 		return err
+	}
+	if len(a.Entries) > 0 {
+		s.changed()
 	}
 	// A clock that jumps ahead must forget nothing: the feed's own time has to be
 	// past as well.
