@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/revocast/revocast/events/eventstest"
@@ -41,7 +42,7 @@ func listening(t *testing.T, change func(*config.Config)) map[string]string {
 	}
 	cfg.MaxConnections = 100
 	change(&cfg)
-	a, err := New(cfg, "test", zap.NewNop())
+	a, err := New(cfg, "test", zaptest.NewLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,8 +181,9 @@ func TestCertificateChanges(t *testing.T) {
 	servers.Issue(t, cert, key, 2, x509.ExtKeyUsageServerAuth)
 	for _, name := range []string{"http", "ext_authz", "admin", "metrics"} {
 		eventstest.Eventually(t, func(context.Context) error {
-			if _, serial := dial(at[name]); serial != 2 {
-				return fmt.Errorf("%s shows certificate %d", name, serial)
+			conn, serial := dial(at[name])
+			if serial != 2 {
+				return errors.Join(fmt.Errorf("%s shows certificate %d", name, serial), conn.Close()) // not kept: too many would be a crowd
 			}
 			return nil
 		})
