@@ -45,6 +45,8 @@ type schedule struct {
 	steps []step
 	epoch events.Epoch
 	state events.SidecarState
+	// met is whether there has been a connection to report over.
+	met bool
 }
 
 // step is a sequence and when it was enforced here.
@@ -113,13 +115,21 @@ func (s *schedule) answer(now time.Time) {
 	}
 }
 
-// became takes in how the sidecar stands to the feed.
+// became takes in how the sidecar stands to the feed. The first connection is reported
+// at once, before anything has been fetched over it: whoever waits for the whole fleet
+// shall expect a sidecar that serves.
 func (s *schedule) became(state events.SidecarState, now time.Time) {
-	if state != s.state {
-		s.state = state
-		s.want(false, now)
-		s.answer(now)
+	if state == s.state {
+		return
 	}
+	s.state = state
+	if !s.met && state != events.StateUnknown {
+		s.met = true
+		s.by(now, askGap)
+	} else {
+		s.want(false, now)
+	}
+	s.answer(now)
 }
 
 // want makes a report due within the spread, or earlier if one is already.
@@ -132,13 +142,19 @@ func (s *schedule) want(urgent bool, now time.Time) {
 	if s.spread > 0 {
 		at = now.Add(rand.N(s.spread)) //nolint:gosec // a spread, not a secret
 	}
+	s.by(at, gap)
+	s.urgent = s.urgent || urgent
+}
+
+// by makes a report due at a moment, or when the gap to the last one allows it, unless
+// one is due earlier.
+func (s *schedule) by(at time.Time, gap time.Duration) {
 	if earliest := s.last.Add(gap); at.Before(earliest) {
 		at = earliest
 	}
 	if at.Before(s.due) {
 		s.due = at
 	}
-	s.urgent = s.urgent || urgent
 }
 
 // sent takes in that a report has gone out, and gives the next its time.

@@ -49,6 +49,31 @@ func TestAskedForWhatIsNotThereYet(t *testing.T) {
 	}
 }
 
+// The first connection is reported at once, later ones spread: whoever asks for the fleet
+// the moment a sidecar serves is told of it.
+func TestFirstConnectionIsReportedAtOnce(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for range 100 {
+		s := newSchedule(at(1), now)
+		s.became(events.StateUnknown, now)
+		if !s.due.After(now.Add(firstSpread)) {
+			t.Fatal("a report is due without a connection")
+		}
+		s.became(events.StateCatchingUp, now)
+		if s.due.After(now) {
+			t.Fatalf("connected for the first time, reported %s later", s.due.Sub(now))
+		}
+		s.sent(now)
+		s.became(events.StateUnknown, now.Add(10*time.Second))
+		s.skipped(now.Add(10 * time.Second))
+		again := now.Add(20 * time.Second)
+		s.became(events.StateCatchingUp, again)
+		if s.due.Before(again) || s.due.After(again.Add(firstSpread)) {
+			t.Fatalf("connected again, reported %s later", s.due.Sub(again))
+		}
+	}
+}
+
 // What was enforced before anybody asked is told with its age, and never an age that is
 // too high.
 func TestAskedLater(t *testing.T) {
