@@ -56,7 +56,7 @@ func TestDependencies(t *testing.T) {
 		{
 			Reason: "only adapters talk to the broker",
 			Of:     []string{sidecar + "/..."},
-			Except: []string{internal + "/app", internal + "/syncer"},
+			Except: []string{internal + "/node", internal + "/syncer"},
 			Not:    []string{"github.com/nats-io/nats.go/..."},
 			Direct: true,
 		},
@@ -77,7 +77,7 @@ func TestDependencies(t *testing.T) {
 		{
 			Reason: "fronts ask one question, of the verifier, so that all of them get one answer",
 			Of:     []string{internal + "/front/..."},
-			Not:    []string{internal + "/denylist/...", internal + "/replica", internal + "/syncer"},
+			Not:    []string{internal + "/denylist/...", internal + "/node", internal + "/replica", internal + "/syncer"},
 			Direct: true,
 		},
 		{

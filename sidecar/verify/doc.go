@@ -3,7 +3,8 @@
 // goes whose age is known and bounded. It answers from memory; nothing leaves
 // the process on the way.
 //
-// It is the one verifier behind every front of the sidecar.
+// It is the one verifier behind every front of the sidecar. A program can have one in
+// its own process instead, see [New]; packages httpmw and grpcmw put it before handlers.
 //
 // Invariants:
 //

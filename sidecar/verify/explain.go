@@ -26,7 +26,7 @@ type Explanation struct {
 // Explain decides as [Verifier.Judge] does, by the same steps, and tells what led
 // there. It is counted as no decision.
 func (v *Verifier) Explain(ctx context.Context, raw string, ask gate.Ask) Explanation {
-	j := v.uncounted().judge(ctx, raw, ask)
+	j := v.judge(ctx, raw, ask)
 	e := Explanation{Decision: j.decision, Cause: j.cause, Entry: j.finding}
 	if t, rule, err := v.parts.Tokens.Examine(ctx, raw); err == nil {
 		e.Token, e.Rule = t, rule

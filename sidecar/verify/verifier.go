@@ -11,6 +11,7 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/clock"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/gate"
+	"github.com/revocast/revocast/sidecar/internal/node"
 	"github.com/revocast/revocast/sidecar/internal/token"
 )
 
@@ -42,6 +43,7 @@ type Parts struct {
 type Verifier struct {
 	parts Parts
 	log   *zap.Logger
+	node  *node.Node // of New; nil where the parts are another's
 }
 
 // Assemble makes a verifier of running parts. It starts nothing and owns nothing.
@@ -68,6 +70,7 @@ func Assemble(p Parts) (*Verifier, error) {
 // held against it; one that is not genuine still does not.
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	j := v.judge(ctx, raw, gate.Ask{})
+	v.parts.Metrics.count(j.decision)
 	if j.decision.Verdict == gate.Allow && j.token != nil {
 		return j.claims(), nil
 	}
@@ -79,10 +82,18 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 // read-only, and zero unless the token is genuine and the verdict is Allow.
 func (v *Verifier) Judge(ctx context.Context, raw string, ask gate.Ask) (Claims, gate.Decision) {
 	j := v.judge(ctx, raw, ask)
+	v.parts.Metrics.count(j.decision)
 	if j.decision.Verdict == gate.Allow && j.token != nil {
 		return j.claims(), j.decision
 	}
 	return Claims{}, j.decision
+}
+
+// Again decides as [Verifier.Judge] does, on what was let in before and lasts. It is
+// counted as no decision: one connection would be many.
+func (v *Verifier) Again(ctx context.Context, raw string, ask gate.Ask) gate.Decision {
+	j := v.judge(ctx, raw, ask)
+	return j.decision
 }
 
 // Refuse decides on a request that presents no token to judge; o says why. As
@@ -90,7 +101,9 @@ func (v *Verifier) Judge(ctx context.Context, raw string, ask gate.Ask) (Claims,
 func (v *Verifier) Refuse(o gate.Outcome) gate.Decision {
 	f := gate.Facts{Token: o, Now: clock.Now()}
 	f.FreshAsOf, f.Ready, f.Skew = v.parts.Freshness.Freshness(f.Now)
-	return v.decide(gate.Ask{}, f)
+	d := gate.Decide(v.parts.Policy, gate.Ask{}, f)
+	v.parts.Metrics.count(d)
+	return d
 }
 
 // Waive decides on a request that needs no token, by a rule of the operator's. It
@@ -113,6 +126,7 @@ type judgement struct {
 
 func (j *judgement) claims() Claims { return Claims(j.token.Claims) }
 
+// judge decides and counts nothing.
 func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judgement) {
 	f := gate.Facts{Now: clock.Now()}
 	// Before the look-up: freshness read after it could vouch for an entry that
@@ -129,14 +143,8 @@ func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judge
 		}
 		f.Finding = found(j.finding.Denied, j.cause)
 	}
-	j.decision = v.decide(ask, f)
+	j.decision = gate.Decide(v.parts.Policy, ask, f)
 	return j
-}
-
-func (v *Verifier) decide(ask gate.Ask, f gate.Facts) gate.Decision {
-	d := gate.Decide(v.parts.Policy, ask, f)
-	v.parts.Metrics.count(d)
-	return d
 }
 
 func earlier(a, b time.Time) time.Time {

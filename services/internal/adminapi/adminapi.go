@@ -29,7 +29,7 @@ import (
 	"github.com/revocast/revocast/services/internal/operators"
 	"github.com/revocast/revocast/services/internal/problem"
 	"github.com/revocast/revocast/services/internal/session"
-	"github.com/revocast/revocast/services/internal/tlsfiles"
+	"github.com/revocast/revocast/events/tlsfiles"
 )
 
 // Service is what operators may do.

@@ -21,11 +21,11 @@ import (
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/events/tlsfiles"
 	"github.com/revocast/revocast/services/internal/adminapi"
 	"github.com/revocast/revocast/services/internal/audit"
 	"github.com/revocast/revocast/services/internal/eventstore"
 	"github.com/revocast/revocast/services/internal/operators"
-	"github.com/revocast/revocast/services/internal/tlsfiles"
 )
 
 // admin names the operators' listener.
@@ -47,7 +47,7 @@ func (a *App) openAdmin(context.Context) (err error) {
 		return err
 	}
 	if files := a.cfg.AdminTLS(); files.Cert != "" {
-		if a.admin.tls, err = tlsfiles.Open(files, a.log.Named(admin)); err != nil {
+		if a.admin.tls, err = tlsfiles.Open(files); err != nil {
 			return fmt.Errorf("securing the operators' listener: %w", err)
 		}
 	}
@@ -103,9 +103,16 @@ func (a *App) reloadCertificates() {
 	if a.admin.tls == nil {
 		return
 	}
-	if err := a.admin.tls.Reload(); err != nil {
+	a.certificatesRead(a.admin.tls.Reload())
+}
+
+// certificatesRead says what came of reading them again.
+func (a *App) certificatesRead(err error) {
+	if err != nil {
 		a.log.Error("certificates not reloaded; what was in force stays", zap.Error(err))
+		return
 	}
+	a.log.Info("certificates read again", zap.String("for", admin))
 }
 
 // operatorToken reads the first operator's token, after making it if there is

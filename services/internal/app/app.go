@@ -328,7 +328,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.fleet.Run(ctx) })
 	group.Go(func() error { return a.canary.Run(ctx) })
 	if a.admin.tls != nil {
-		group.Go(func() error { return a.admin.tls.Run(ctx) })
+		group.Go(func() error { return a.admin.tls.Run(ctx, a.certificatesRead) })
 	}
 	for _, s := range servers {
 		group.Go(func() error {

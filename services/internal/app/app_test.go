@@ -1,7 +1,9 @@
 package app_test
 
 import (
+	"errors"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -94,6 +96,33 @@ func (p pair) last(t *testing.T, stream string) uint64 {
 func (p pair) journal(t *testing.T) uint64 {
 	t.Helper()
 	return p.last(t, realm.JournalStream())
+}
+
+// grown is how many messages requests have put into the journal since: all but what
+// issuers write of their own accord, the lease of lifetimes and the compaction of
+// sessions that had ended before.
+func (p pair) grown(t *testing.T, since uint64) uint64 {
+	t.Helper()
+	last := p.journal(t)
+	stream, err := p.js.Stream(t.Context(), realm.JournalStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := last - since
+	for at := since + 1; at <= last; at++ {
+		m, err := stream.GetMsg(t.Context(), at)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue // it has been followed by another, and counts
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		of, _ := strconv.ParseUint(m.Header.Get(jetstream.ExpectedLastSubjSeqHeader), 10, 64)
+		if m.Subject == realm.Lifetimes() || m.Header.Get(jetstream.MsgRollup) != "" && of <= since {
+			n--
+		}
+	}
+	return n
 }
 
 // announced is how many revocations the feed holds.

@@ -36,7 +36,7 @@ import (
 	"github.com/revocast/revocast/services/internal/session"
 	"github.com/revocast/revocast/services/internal/signals/provider"
 	"github.com/revocast/revocast/services/internal/throttle"
-	"github.com/revocast/revocast/services/internal/tlsfiles"
+	"github.com/revocast/revocast/events/tlsfiles"
 )
 
 // Config is everything an issuer is told. Durations are in Go's notation.

@@ -50,19 +50,21 @@ func coldStart(b *testing.B, s *eventstest.Server, size int) {
 		b.Fatal(err)
 	}
 	dir := b.TempDir()
-	a, err := New(config.Config{
+	cfg := config.Config{
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", NATSURL: s.URL(), NATSCreds: s.Credentials(topology.Sidecar),
 		Realm: string(eventstest.Realm), ID: "bench", DataDir: filepath.Join(dir, "data"), Trusts: []token.Trust{trust},
 		Leeway: 5 * time.Second, StaleAfter: 30 * time.Second, WhenStale: "allow", StaleLimit: 15 * time.Minute, Enforce: true,
 		OriginalHeaders: "x-forwarded", AnswerWithin: time.Second, MaxInFlight: 100,
-	}, "bench", zap.NewNop())
+	}
+	cfg.MaxConnections = 100
+	a, err := New(cfg, "bench", zap.NewNop())
 	if err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	for a.unready() != nil {
+	for a.node.Unready() != nil {
 		if b.Context().Err() != nil {
 			b.Fatal("never ready")
 		}
@@ -70,7 +72,7 @@ func coldStart(b *testing.B, s *eventstest.Server, size int) {
 		<-pause.C
 	}
 	b.StopTimer()
-	if n := a.denylist.Status().Narrow; n < size*999/1000 {
+	if n := a.node.Denylist.Status().Narrow; n < size*999/1000 {
 		b.Errorf("ready with %d of %d entries", n, size)
 	}
 	cancel()

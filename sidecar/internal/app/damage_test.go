@@ -34,7 +34,7 @@ func revokeMany(t *testing.T, s *eventstest.Server, r *running, n int) {
 func settled(t *testing.T, r *running, n int) {
 	t.Helper()
 	eventstest.Eventually(t, func(context.Context) error {
-		if list := r.denylist.Status(); list.Narrow < n*999/1000 || list.Queued > 0 || list.Rebuilding || list.DiskErr != nil {
+		if list := r.node.Denylist.Status(); list.Narrow < n*999/1000 || list.Queued > 0 || list.Rebuilding || list.DiskErr != nil {
 			return fmt.Errorf("%d entries, %d queued, rebuilding %v, %w", list.Narrow, list.Queued, list.Rebuilding, list.DiskErr)
 		}
 		return nil
@@ -84,7 +84,7 @@ func TestStoreDamagedBeneathASidecar(t *testing.T) {
 			t.Errorf("session %d in the end: %d", n, got)
 		}
 	}
-	if r.syncer.State().Resyncs == 0 {
+	if r.node.Syncer.State().Resyncs == 0 {
 		t.Error("the feed was not followed from its beginning")
 	}
 	r.stop()
@@ -139,7 +139,7 @@ func TestStartsWithoutADisk(t *testing.T) {
 	n := revocation(events.KindSession, "0")
 	i.publish(t, eventstest.Realm.FeedEntry(n.Kind, n.Issuer, n.Target), events.Revoked{Revocation: n})
 	r.becomes(t, revoked, http.StatusUnauthorized)
-	if list := r.denylist.Status(); list.DiskErr == nil || list.Queued != 1 {
+	if list := r.node.Denylist.Status(); list.DiskErr == nil || list.Queued != 1 {
 		t.Errorf("%+v", list)
 	}
 	if got := r.judge(t, good); got != http.StatusOK {

@@ -26,7 +26,7 @@ import (
 func (r *running) fsck(t *testing.T) fsck.Report {
 	t.Helper()
 	eventstest.Eventually(t, func(context.Context) error {
-		if list := r.denylist.Status(); list.Queued > 0 || !list.Complete {
+		if list := r.node.Denylist.Status(); list.Queued > 0 || !list.Complete {
 			return fmt.Errorf("%d queued, index complete: %v", list.Queued, list.Complete)
 		}
 		return nil
@@ -85,7 +85,7 @@ func TestFsckOfRunningAndStopped(t *testing.T) {
 	// Later than a sidecar that starts again makes sure of what it has.
 	published := time.Now()
 	eventstest.Eventually(t, func(context.Context) error {
-		if list := r.denylist.Status(); list.Cursor.FreshAsOf.Before(published.Add(2*time.Second)) || list.Narrow < 22 || list.Wide[events.KindAll] != 1 || list.Lifted != 1 {
+		if list := r.node.Denylist.Status(); list.Cursor.FreshAsOf.Before(published.Add(2*time.Second)) || list.Narrow < 22 || list.Wide[events.KindAll] != 1 || list.Lifted != 1 {
 			return fmt.Errorf("%+v", list)
 		}
 		return nil
@@ -163,7 +163,7 @@ func TestFsckOfADamagedStore(t *testing.T) {
 		i.revoke(t, revocation(events.KindSession, fmt.Sprint("s-", n)))
 	}
 	eventstest.Eventually(t, func(context.Context) error {
-		if list := r.denylist.Status(); list.Narrow < 20 || list.Queued > 0 {
+		if list := r.node.Denylist.Status(); list.Narrow < 20 || list.Queued > 0 {
 			return fmt.Errorf("%+v", list)
 		}
 		return nil

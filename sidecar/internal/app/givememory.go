@@ -17,7 +17,7 @@ func (a *App) giveMemoryBack(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		if list := a.denylist.Status(); list.Complete && list.Queued == 0 && a.syncer.State().CaughtUp {
+		if list := a.node.Denylist.Status(); list.Complete && list.Queued == 0 && a.node.Syncer.State().CaughtUp {
 			debug.FreeOSMemory()
 			return nil
 		}

@@ -134,7 +134,7 @@ type running struct {
 func startSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, dir string, change ...func(*config.Config)) *running {
 	t.Helper()
 	r := launchSidecar(t, s, root, dir, change...)
-	eventstest.Eventually(t, func(context.Context) error { return r.unready() })
+	eventstest.Eventually(t, func(context.Context) error { return r.node.Unready() })
 	return r
 }
 
@@ -158,6 +158,7 @@ func launchSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, d
 		Leeway: 5 * time.Second, StaleAfter: 30 * time.Second, WhenStale: "allow", StaleLimit: 15 * time.Minute, Enforce: true,
 		OriginalHeaders: "x-forwarded", AnswerWithin: 5 * time.Second, MaxInFlight: 100,
 	}
+	cfg.MaxConnections = 1000
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -232,7 +233,7 @@ func TestKeysFromTheFeed(t *testing.T) {
 		i.announce(t, e)
 	}
 	eventstest.Eventually(t, func(context.Context) error {
-		if st := r.syncer.State(); st.Unsigned != 5 {
+		if st := r.node.Syncer.State(); st.Unsigned != 5 {
 			return fmt.Errorf("%d forgeries counted", st.Unsigned)
 		}
 		if r.logged.FilterMessage("feed events would allow and are not signed by the realm's root key").Len() == 0 {
@@ -261,7 +262,7 @@ func TestKeysFromTheFeed(t *testing.T) {
 	if got := r.judge(t, tokenOf(t, alien, foreign)); got == http.StatusOK {
 		t.Error("the realm announces keys of a foreign issuer")
 	}
-	if st := r.syncer.State(); st.Unsigned != 5 {
+	if st := r.node.Syncer.State(); st.Unsigned != 5 {
 		t.Errorf("%d alarms, want 5", st.Unsigned)
 	}
 
@@ -312,7 +313,7 @@ func TestRevokedKeyDeniesAtOnce(t *testing.T) {
 	if got := r.judge(t, tokenOf(t, stolen, unreachable)); got != http.StatusUnauthorized {
 		t.Errorf("a token that the thief has just made: %d", got)
 	}
-	if _, err := r.ours[0].Find(t.Context(), "stolen"); err != nil {
+	if _, _, err := r.node.Tokens.Examine(t.Context(), old); err != nil {
 		t.Errorf("the key set no longer holds the key, so this shows nothing: %v", err)
 	}
 	if got := r.judge(t, spared); got != http.StatusOK {
@@ -334,7 +335,7 @@ func TestNoRootNoKeys(t *testing.T) {
 	signer, key := newKey(t, "k", unreachable)
 	i.announce(t, events.KeyAdded{Key: codec.SignKey(i.root, eventstest.Realm, key)})
 	eventstest.Eventually(t, func(context.Context) error {
-		if r.syncer.State().Unsigned != 1 {
+		if r.node.Syncer.State().Unsigned != 1 {
 			return errors.New("not seen yet")
 		}
 		return nil

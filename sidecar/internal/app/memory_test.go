@@ -20,7 +20,6 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/config"
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/denylist/memstore"
-	"github.com/revocast/revocast/sidecar/internal/replica"
 	"github.com/revocast/revocast/sidecar/internal/token"
 	"github.com/revocast/revocast/sidecar/internal/token/tokentest"
 )
@@ -41,7 +40,7 @@ func TestOverBudget(t *testing.T) {
 	i.announce(t, events.KeyAdded{Key: codec.SignKey(i.root, eventstest.Realm, key)})
 	good := tokenOf(t, signer, unreachable)
 	r.becomes(t, good, http.StatusOK)
-	if err := r.unready(); err != nil {
+	if err := r.node.Unready(); err != nil {
 		t.Fatalf("before: %v", err)
 	}
 	until := time.Now().Add(time.Hour).Truncate(time.Second)
@@ -54,12 +53,12 @@ func TestOverBudget(t *testing.T) {
 		return e
 	})
 	eventstest.Eventually(t, func(context.Context) error {
-		if list := r.denylist.Status(); list.Narrow < size*999/1000 || list.Queued > 0 {
+		if list := r.node.Denylist.Status(); list.Narrow < size*999/1000 || list.Queued > 0 {
 			return fmt.Errorf("%d entries, %d queued", list.Narrow, list.Queued)
 		}
 		return nil
 	})
-	if err := r.unready(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("more than the %d of the budget", budget)) {
+	if err := r.node.Unready(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("more than the %d of the budget", budget)) {
 		t.Errorf("over budget: %v", err)
 	}
 	var st adminapi.Status
@@ -102,22 +101,21 @@ func TestNoGoroutinePerEntry(t *testing.T) {
 	defer a.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	written := make(chan error)
-	go func() { written <- a.denylist.Run(ctx) }()
-	in := &sink{denylist: a.denylist, log: zap.NewNop()}
+	go func() { written <- a.node.Denylist.Run(ctx) }()
 	take := func(from, n int) {
 		t.Helper()
 		entries := make([]events.Revocation, n)
 		for i := range entries {
 			entries[i] = revocation(events.KindSession, uuid.NewString())
 		}
-		if err := in.Apply(replica.Apply{Entries: entries, Cursor: replica.Cursor{Epoch: "e", Sequence: uint64(from + n)}}); err != nil {
+		if err := a.node.Denylist.Apply(denylist.Batch{Entries: entries, Cursor: denylist.Cursor{Epoch: "e", Sequence: uint64(from + n)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	settled := func() {
 		t.Helper()
 		eventstest.Eventually(t, func(context.Context) error {
-			if list := a.denylist.Status(); list.Queued > 0 {
+			if list := a.node.Denylist.Status(); list.Queued > 0 {
 				return fmt.Errorf("%d queued", list.Queued)
 			}
 			return nil
@@ -131,7 +129,7 @@ func TestNoGoroutinePerEntry(t *testing.T) {
 		most = max(most, runtime.NumGoroutine())
 	}
 	settled()
-	if n := a.denylist.Status().Narrow; n < size*999/1000 {
+	if n := a.node.Denylist.Status().Narrow; n < size*999/1000 {
 		t.Fatalf("%d entries of %d", n, size)
 	}
 	// Badger merges tables beside us now and then.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/revocast/revocast/events/tlsfiles"
 	"github.com/revocast/revocast/sidecar/internal/config"
+	"github.com/revocast/revocast/sidecar/internal/crowd"
 	"github.com/revocast/revocast/sidecar/internal/front/extauthz"
 )
 
@@ -60,8 +63,6 @@ func (s server) drain(ctx context.Context, log *zap.Logger) error {
 
 // servers opens the listeners; all or none.
 func (a *App) servers(ctx context.Context) (_ []server, err error) {
-	public := http.NewServeMux()
-	public.Handle("/auth", a.auth)
 	metrics := promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})
 	admin := http.NewServeMux()
 	admin.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
@@ -77,32 +78,54 @@ func (a *App) servers(ctx context.Context) (_ []server, err error) {
 			}
 		}
 	}()
-	speakHTTP := func(name string, h http.Handler) protocol {
-		return &http.Server{
-			Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-			WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-			ErrorLog: zap.NewStdLog(a.log.Named(name)),
-		}
-	}
 	for _, s := range []struct {
 		name, address string
-		speak         func(name string) protocol
+		secured       *tlsfiles.Source
+		speak         func(name string, l net.Listener, limit *crowd.Limit) server
 	}{
-		{"forward-auth", a.cfg.Listen, func(name string) protocol { return speakHTTP(name, public) }},
-		{"ext_authz", a.cfg.GRPCListen, func(name string) protocol { return extauthz.New(a.check, a.unready, a.log.Named(name)) }},
-		{"admin", a.cfg.AdminListen, func(name string) protocol { return speakHTTP(name, admin) }},
-		{"metrics", a.cfg.MetricsListen, func(name string) protocol { return speakHTTP(name, metrics) }},
+		{"http", a.cfg.Listen, a.tls.public, a.speakHTTP(a.public())},
+		{"ext_authz", a.cfg.GRPCListen, a.tls.public, a.speakGRPC},
+		{"admin", a.cfg.AdminListen, a.tls.admin, a.speakHTTP(a.operators(admin, "/healthz", "/readyz"))},
+		{"metrics", a.cfg.MetricsListen, a.tls.admin, a.speakHTTP(a.operators(metrics))},
 	} {
 		if s.address == "" {
 			continue
+		}
+		limit, err := crowd.New(a.cfg.MaxConnections, a.crowded.WithLabelValues(s.name).Inc)
+		if err != nil {
+			return nil, err
 		}
 		l, err := listen(ctx, s.address, a.cfg)
 		if err != nil {
 			return nil, err
 		}
-		servers = append(servers, server{name: s.name, listener: l, protocol: s.speak(s.name)})
+		server := s.speak(s.name, l, limit)
+		if _, tcp := l.Addr().(*net.TCPAddr); tcp && s.secured != nil {
+			server.listener = tls.NewListener(server.listener, s.secured.Config())
+		}
+		servers = append(servers, server)
 	}
 	return servers, nil
+}
+
+// speakHTTP serves h. Its bounds are for short answers; the proxy has its own.
+func (a *App) speakHTTP(h http.Handler) func(string, net.Listener, *crowd.Limit) server {
+	return func(name string, l net.Listener, limit *crowd.Limit) server {
+		protocols := new(http.Protocols)
+		protocols.SetHTTP1(true)
+		protocols.SetHTTP2(true)
+		protocols.SetUnencryptedHTTP2(true) // from proxies that end TLS, for applications that speak gRPC
+		return server{name: name, listener: limit.Listener(l), protocol: &http.Server{
+			Handler: limit.Handler(h), ConnContext: limit.Context, Protocols: protocols, DisableGeneralOptionsHandler: true,
+			ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+			MaxHeaderBytes: 32 << 10, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: time.Minute, PingTimeout: 15 * time.Second},
+			ErrorLog: zap.NewStdLog(a.log.Named(name)),
+		}}
+	}
+}
+
+func (a *App) speakGRPC(name string, l net.Listener, limit *crowd.Limit) server {
+	return server{name: name, listener: limit.Traffic(l), protocol: extauthz.New(a.check, a.node.Unready, a.log.Named(name))}
 }
 
 // listen opens a TCP or a Unix socket. A socket file that nobody listens on, left

@@ -15,7 +15,6 @@ import (
 	"github.com/revocast/revocast/events/eventstest"
 	"github.com/revocast/revocast/sidecar/internal/adminapi"
 	"github.com/revocast/revocast/sidecar/internal/config"
-	"github.com/revocast/revocast/sidecar/internal/gate"
 )
 
 // Two sidecars lose their broker, one that denies on a stale view and one that serves
@@ -42,10 +41,10 @@ func TestWhenTheBrokerIsAway(t *testing.T) {
 	}
 	s.Stop()
 	eventstest.Eventually(t, func(context.Context) error {
-		if asOf, _, _ := strict.view.Freshness(time.Now()); time.Since(asOf) < 10*time.Second {
+		if asOf, _, _ := strict.node.Freshness(time.Now()); time.Since(asOf) < 10*time.Second {
 			return errors.New("not stale yet")
 		}
-		if asOf, _, _ := lenient.view.Freshness(time.Now()); time.Since(asOf) < 10*time.Second {
+		if asOf, _, _ := lenient.node.Freshness(time.Now()); time.Since(asOf) < 10*time.Second {
 			return errors.New("not stale yet")
 		}
 		return nil
@@ -83,7 +82,7 @@ func TestWhenTheBrokerIsAway(t *testing.T) {
 	}
 	s.Start(t)
 	for _, r := range []*running{strict, lenient} {
-		eventstest.Eventually(t, func(context.Context) error { return r.unready() })
+		eventstest.Eventually(t, func(context.Context) error { return r.node.Unready() })
 		r.says(t, "", good, http.StatusOK)
 	}
 }
@@ -122,25 +121,4 @@ func counter(t *testing.T, r *running, name string) float64 {
 	}
 	t.Fatal(fmt.Errorf("no metric %s", name))
 	return 0
-}
-
-// Each reason not to be ready is said in words that help.
-func TestUnreadyInWords(t *testing.T) {
-	now := time.Now()
-	for want, c := range map[string]struct {
-		reason gate.Reason
-		facts  gate.Facts
-	}{
-		"not caught up with the feed yet":                                    {gate.ReasonNotReady, gate.Facts{}},
-		"the clock is -3s off the broker's":                                  {gate.ReasonClock, gate.Facts{Skew: -3 * time.Second, FreshAsOf: now}},
-		"the clock has been set back: the view of revocations is 1m0s ahead": {gate.ReasonClock, gate.Facts{FreshAsOf: now.Add(time.Minute)}},
-		"never proved complete":                                              {gate.ReasonStale, gate.Facts{}},
-		"the view of revocations is 1m0s old":                                {gate.ReasonStale, gate.Facts{FreshAsOf: now.Add(-time.Minute)}},
-		"a good token would not pass: lookup_failed":                         {gate.ReasonLookupFailed, gate.Facts{}},
-	} {
-		c.facts.Now = now
-		if got := unreadyFor(c.reason, c.facts).Error(); !strings.Contains(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
 }

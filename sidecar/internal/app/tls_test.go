@@ -106,12 +106,12 @@ func TestWrongCertificates(t *testing.T) {
 				c.NATSURL = s.URL() // nats:// too: the files demand TLS
 			})
 			r.saysWhy(t, c.says)
-			if err := r.unready(); err == nil {
+			if err := r.node.Unready(); err == nil {
 				t.Error("ready")
 			}
 			if c.mend != nil {
 				c.mend(t, r)
-				eventstest.Eventually(t, func(context.Context) error { return r.unready() })
+				eventstest.Eventually(t, func(context.Context) error { return r.node.Unready() })
 			}
 		})
 	}
@@ -158,7 +158,7 @@ func TestReconnectsToAStranger(t *testing.T) {
 	r.saysWhy(t, "unknown authority")
 	believe(ours.File)
 	eventstest.Eventually(t, func(context.Context) error {
-		if phase := r.syncer.State().Phase; phase != replica.Following {
+		if phase := r.node.Syncer.State().Phase; phase != replica.Following {
 			return fmt.Errorf("phase %v", phase)
 		}
 		return nil

@@ -12,8 +12,6 @@ package config
 import (
 	"cmp"
 	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +31,9 @@ import (
 	"github.com/revocast/revocast/events/natsconn"
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/sidecar/internal/gate"
+	"github.com/revocast/revocast/sidecar/internal/realmroot"
 	"github.com/revocast/revocast/sidecar/internal/route"
+	"github.com/revocast/revocast/sidecar/internal/syncer"
 	"github.com/revocast/revocast/sidecar/internal/token"
 )
 
@@ -41,7 +41,7 @@ import (
 type Config struct {
 	File kong.ConfigFlag `name:"config" placeholder:"FILE" help:"YAML file with any of these flags, without the dashes. Flags and environment come first."`
 
-	Listen        string `default:"127.0.0.1:9470" group:"listen" help:"Forward-auth at /auth: host:port, or unix:/path."`
+	Listen        string `default:"127.0.0.1:9470" group:"listen" help:"Forward-auth at /auth, introspection at /introspect, or what --upstream says: host:port, or unix:/path."`
 	GRPCListen    string `name:"grpc-listen" env:"REVOCAST_GRPC_LISTEN" default:"127.0.0.1:9471" group:"listen" help:"Envoy's ext_authz and grpc.health.v1: host:port, or unix:/path; empty for none."`
 	AdminListen   string `default:"127.0.0.1:9472" group:"listen" help:"Health, metrics, status, explanations, fsck. Open to whoever reaches it: keep it on loopback."`
 	MetricsListen string `group:"listen" help:"Metrics on a listener of their own as well; empty for none."`
@@ -65,6 +65,10 @@ type Config struct {
 	OriginalHeaders string        `default:"x-forwarded" enum:"x-forwarded,x-original" group:"requests" help:"Where forward-auth reads the client's method, host and path from: X-Forwarded-Method, -Host, -Uri or X-Original-Method, -Host, -Uri. Only rules need them; the proxy must set them always."`
 	AnswerWithin    time.Duration `default:"400ms" group:"requests" help:"How long one answer may take, whatever disk and key servers do; then 503. Keep it below the proxy's own limit."`
 	MaxInFlight     int           `default:"4096" group:"requests" help:"Requests under way at once; beyond it 503 at once."`
+
+	introspection
+	application
+	securing
 
 	CacheSize    string `default:"64MiB" group:"memory" help:"For verified tokens; 0 keeps none."`
 	MemoryBudget string `default:"0" group:"memory" help:"For denylist and verified tokens together, such as 256MiB; 0 sets none. Over it nothing is forgotten, but the sidecar is not ready and says so. Unless GOMEMLIMIT is set, Go's memory limit becomes a quarter more and 64MiB."`
@@ -140,6 +144,7 @@ func Parse(args []string, version string, exit func(int), stdout, stderr io.Writ
 			{Key: "feed", Title: "Feed:"},
 			{Key: "tokens", Title: "Tokens:"},
 			{Key: "requests", Title: "Requests:"},
+			{Key: "application", Title: "Application:"},
 			{Key: "memory", Title: "Memory:"},
 			{Key: "stale", Title: "When the view is stale:"},
 			{Key: "logging", Title: "Logging:"},
@@ -199,7 +204,7 @@ func (c *Config) derive() error {
 		c.Trusts = append(c.Trusts, t)
 	}
 	if c.RealmRoot != "" {
-		c.Root, err = readRoot(c.RealmRoot)
+		c.Root, err = realmroot.Read(c.RealmRoot)
 		add("realm-root", err)
 	}
 	c.CacheBytes, err = parseBytes(c.CacheSize)
@@ -218,9 +223,9 @@ func (c *Config) derive() error {
 	if c.ID == "" {
 		name, err := os.Hostname()
 		add("id", err)
-		c.ID = printable(name)
+		c.ID = syncer.ID(name)
 	}
-	if c.ID != printable(c.ID) || len(c.ID) > maxID {
+	if c.ID != syncer.ID(c.ID) || len(c.ID) > maxID {
 		add("id", fmt.Errorf("%.*q: want 1 to %d letters, digits, '-' and '_'", maxID, c.ID, maxID))
 	}
 	for _, l := range []struct {
@@ -244,6 +249,9 @@ func (c *Config) derive() error {
 	if c.MaxInFlight < 1 {
 		add("max-in-flight", fmt.Errorf("%d: want at least 1", c.MaxInFlight))
 	}
+	c.introspection.derive(add)
+	c.application.derive(add)
+	c.securing.derive(add)
 	add("leeway", token.Config{Leeway: c.Leeway}.Validate())
 	policy, err := c.Policy()
 	add("when-stale", err)
@@ -276,37 +284,6 @@ func checkAddress(address string) error {
 	}
 	_, _, err := net.SplitHostPort(address)
 	return err
-}
-
-// printable makes a host's name one that reports may carry.
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-			return r
-		}
-		return '-'
-	}, name)
-}
-
-// readRoot reads an Ed25519 public key in PEM (RFC 8410).
-func readRoot(path string) (ed25519.PublicKey, error) {
-	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	block, rest := pem.Decode(content)
-	if block == nil || block.Type != "PUBLIC KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-		return nil, fmt.Errorf("%s: want one PEM block, PUBLIC KEY", path)
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	root, ok := key.(ed25519.PublicKey)
-	if !ok {
-		return nil, fmt.Errorf("%s: want an Ed25519 key, got %T", path, key)
-	}
-	return root, nil
 }
 
 // parseBytes reads a size with a binary unit: 64MiB, 512KiB, 1GiB, or bytes.

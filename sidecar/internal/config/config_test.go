@@ -14,7 +14,9 @@ import (
 
 	"github.com/revocast/revocast/events/eventstest"
 	"github.com/revocast/revocast/events/natsconn"
+	"github.com/revocast/revocast/events/tlsfiles"
 	"github.com/revocast/revocast/sidecar/internal/config"
+	"github.com/revocast/revocast/sidecar/internal/front/proxy"
 )
 
 const trust = "issuer=https://id.example,audience=https://api.example"
@@ -58,13 +60,16 @@ func TestFaults(t *testing.T) {
 	}
 	_, _, err := parse(t, "--realm", "a.b", "--trust", "issuer=ftp://x", "--realm-root", bad, "--cache-size", "64MB", "--memory-budget", "lots",
 		"--socket-mode", "999", "--id", "a b", "--listen", "nowhere", "--grpc-listen", "unix:", "--admin-listen", "", "--metrics-listen", "unix:", "--leeway", "2m",
-		"--stale-after", "1s", "--stale-limit", "0s", "--require-scope", `a"b`, "--nats-url", "nats://a,nats://user:hush@b", "--nats-ca", bad, "--nats-cert", bad)
+		"--stale-after", "1s", "--stale-limit", "0s", "--require-scope", `a"b`, "--nats-url", "nats://a,nats://user:hush@b", "--nats-ca", bad, "--nats-cert", bad,
+		"--upstream", "http://user:hush@127.0.0.1", "--upstream-within", "0s", "--introspection-clients", bad,
+		"--client-ca", bad, "--admin-client-ca", bad, "--max-connections", "0")
 	if err == nil {
 		t.Fatal("it passes")
 	}
 	for _, flag := range []string{
 		"realm", "nats-creds", "trust", "realm-root", "cache-size", "memory-budget", "socket-mode", "id", "listen", "grpc-listen", "admin-listen",
-		"metrics-listen", "leeway", "stale-after", "nats-url",
+		"metrics-listen", "leeway", "stale-after", "nats-url", "upstream", "upstream-within",
+		"introspection-clients", "tls-cert", "admin-client-ca", "max-connections",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag+": ") {
 			t.Errorf("--%s is not among the faults:\n%v", flag, err)
@@ -114,6 +119,39 @@ func TestBrokerFiles(t *testing.T) {
 	}
 	if _, _, err = parse(t, "--nats-creds", "", "--trust", trust); err == nil || !strings.Contains(err.Error(), "--nats-creds: needed") {
 		t.Errorf("credentials set to nothing: %v", err)
+	}
+}
+
+func TestUpstream(t *testing.T) {
+	c, _, err := parse(t, "--nats-creds", "x", "--trust", trust)
+	if err != nil || c.Application != (proxy.Upstream{}) {
+		t.Errorf("none: %+v, %v", c.Application, err)
+	}
+	t.Setenv("REVOCAST_UPSTREAM", "unix:/run/app.sock")
+	c, _, err = parse(t, "--nats-creds", "x", "--trust", trust)
+	if want, _ := proxy.ParseUpstream("unix:/run/app.sock"); err != nil || c.Application != want || c.UpstreamWithin != time.Minute {
+		t.Errorf("%+v, %v", c.Application, err)
+	}
+	if _, _, err = parse(t, "--nats-creds", "x", "--trust", trust, "--upstream", "", "--upstream-ca", "/nowhere"); err == nil || !strings.Contains(err.Error(), "--upstream-ca: ") {
+		t.Errorf("authorities of nobody: %v", err)
+	}
+}
+
+// One certificate for all listeners; operators may have authorities of their own.
+func TestSecuring(t *testing.T) {
+	c, _, err := parse(t, "--nats-creds", "x", "--trust", trust)
+	if err != nil || c.PublicTLS() != (tlsfiles.Files{}) || c.AdminTLS() != (tlsfiles.Files{}) || c.MaxConnections != 16384 || !c.Introspectors.Empty() {
+		t.Errorf("nothing said: %+v, %v", c, err)
+	}
+	c, _, err = parse(t, "--nats-creds", "x", "--trust", trust, "--tls-cert", "/c", "--tls-key", "/k", "--client-ca", "/a")
+	if public, admin := c.PublicTLS(), c.AdminTLS(); err != nil || public != (tlsfiles.Files{Cert: "/c", Key: "/k", ClientCA: "/a", Demand: true}) ||
+		admin != (tlsfiles.Files{Cert: "/c", Key: "/k", ClientCA: "/a"}) {
+		t.Errorf("one authority: %+v, %+v, %v", public, admin, err)
+	}
+	c, _, err = parse(t, "--nats-creds", "x", "--trust", trust, "--tls-cert", "/c", "--tls-key", "/k", "--admin-client-ca", "/b", "--tls-min", "1.2")
+	if public, admin := c.PublicTLS(), c.AdminTLS(); err != nil || public != (tlsfiles.Files{Cert: "/c", Key: "/k", TLS12: true}) ||
+		admin != (tlsfiles.Files{Cert: "/c", Key: "/k", ClientCA: "/b", TLS12: true}) {
+		t.Errorf("the operators' own: %+v, %+v, %v", public, admin, err)
 	}
 }
 
@@ -183,7 +221,7 @@ func TestPrecedence(t *testing.T) {
 // Help shows every flag in its group.
 func TestHelp(t *testing.T) {
 	_, out, _ := parse(t, "--help")
-	for _, heading := range []string{"Listeners:", "Feed:", "Tokens:", "Memory:", "When the view is stale:", "Logging:", "Commands:", "fsck"} {
+	for _, heading := range []string{"Listeners:", "Feed:", "Tokens:", "Application:", "Memory:", "When the view is stale:", "Logging:", "Commands:", "fsck"} {
 		if !strings.Contains(out, heading) {
 			t.Errorf("no %q in:\n%s", heading, out)
 		}

@@ -21,6 +21,9 @@ type Answer struct {
 // Allowed reports whether the request may pass.
 func (a Answer) Allowed() bool { return a.Decision.Verdict == gate.Allow }
 
+// Known reports whether it is known who asks: what a verifier vouches for expires.
+func (a Answer) Known() bool { return !a.Claims.Expires.IsZero() }
+
 // Field is one header field. Its name is in the canonical form of net/http.
 type Field struct{ Name, Value string }
 

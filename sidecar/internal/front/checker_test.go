@@ -2,6 +2,7 @@ package front_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/denylist/memstore"
 	"github.com/revocast/revocast/sidecar/internal/front"
 	"github.com/revocast/revocast/sidecar/internal/gate"
+	"github.com/revocast/revocast/sidecar/internal/route"
 	"github.com/revocast/revocast/sidecar/internal/verifytest"
 	"github.com/revocast/revocast/sidecar/verify"
 )
@@ -76,6 +78,13 @@ func TestOverload(t *testing.T) {
 	if a.Allowed() || a.Decision.Status() != 503 || a.Decision.Reason != gate.ReasonOverloaded || a.Decision.RetryAfter() == 0 {
 		t.Errorf("the third of two: %+v", a.Decision)
 	}
+	if a := c.Token(t.Context(), "x"); a.Decision.Reason != gate.ReasonOverloaded {
+		t.Errorf("a token beside them: %+v", a.Decision)
+	}
+	// What was let in is not put out because others come.
+	if a := c.Again(t.Context(), ask); !a.Allowed() {
+		t.Errorf("what was let in: %+v", a.Decision)
+	}
 	close(holding.leave)
 	held.Wait()
 	go func() { <-holding.entered }()
@@ -95,8 +104,47 @@ func (h holder) Judge(ctx context.Context, token string, ask gate.Ask) (verify.C
 	<-h.leave
 	return h.rig.Verifier.Judge(ctx, token, ask)
 }
+
+func (h holder) Again(ctx context.Context, token string, ask gate.Ask) gate.Decision {
+	return h.rig.Verifier.Again(ctx, token, ask)
+}
 func (h holder) Refuse(o gate.Outcome) gate.Decision { return h.rig.Verifier.Refuse(o) }
 func (h holder) Waive() gate.Decision                { return h.rig.Verifier.Waive() }
+
+// What lasts is judged as if it came now, by the same rules, and counted once.
+func TestAgain(t *testing.T) {
+	rig := verifytest.New(t, gate.DefaultPolicy())
+	c := rig.Checker(t, route.Rule{Match: []string{"/admin/"}, Ask: gate.Ask{Roles: []string{"root"}}})
+	good := []string{"Bearer " + rig.Good(t, nil)}
+	judge := func(status int, r front.Request) {
+		t.Helper()
+		once, again := c.Check(t.Context(), r), c.Again(t.Context(), r)
+		if once.Decision.Status() != status || again.Decision != once.Decision || again.Claims.Subject != "" || !slices.Equal(again.Refusal(), once.Refusal()) {
+			t.Errorf("%+v, and again %+v, want %d", once.Decision, again.Decision, status)
+		}
+	}
+	here := front.Request{Method: "GET", Host: "a", Target: "/", Authorization: good}
+	judge(200, here)
+	judge(403, front.Request{Method: "GET", Host: "a", Target: "/admin/", Authorization: good})
+	judge(400, front.Request{Method: "GET", Host: "a", Target: "/../", Authorization: good})
+	rig.Revoke(t, events.KindSession, "sid-1", time.Now().Add(time.Hour))
+	judge(401, here)
+	counted := 0
+	families, err := rig.Metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "revocast_sidecar_decisions_total" && m.GetLabel()[0].GetValue() == "good" {
+				counted += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	if counted != 1 {
+		t.Errorf("%d good decisions are counted, want 1", counted)
+	}
+}
 
 func TestNewChecker(t *testing.T) {
 	rig := verifytest.New(t, gate.DefaultPolicy())

@@ -28,6 +28,7 @@ import (
 // Judge is the verifier behind the fronts.
 type Judge interface {
 	Judge(ctx context.Context, token string, ask gate.Ask) (verify.Claims, gate.Decision)
+	Again(ctx context.Context, token string, ask gate.Ask) gate.Decision
 	Refuse(o gate.Outcome) gate.Decision
 	Waive() gate.Decision
 }
@@ -45,6 +46,11 @@ type Config struct {
 	// MaxInFlight is how many requests may be under way at once, over all fronts;
 	// at least 1.
 	MaxInFlight int
+}
+
+// Defaults are the sidecar's, without routes.
+func Defaults() Config {
+	return Config{Realm: "revocast", Within: 400 * time.Millisecond, MaxInFlight: 4096}
 }
 
 // Checker answers requests. It is safe for concurrent use.
@@ -91,20 +97,66 @@ type Request struct {
 
 // Check answers r.
 func (c *Checker) Check(ctx context.Context, r Request) Answer {
-	select {
-	case c.inFlight <- struct{}{}:
-		defer func() { <-c.inFlight }()
-	default:
+	if !c.enter() {
 		return c.answer(verify.Claims{}, c.judge.Refuse(gate.Overloaded))
 	}
+	defer c.leave()
+	token, ask, decided := c.read(r)
+	if decided != nil {
+		return c.answer(verify.Claims{}, *decided)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.within)
+	defer cancel()
+	return c.answer(c.judge.Judge(ctx, token, ask))
+}
+
+// Again answers r once more, which was let in for its token and lasts: what would
+// become of it now. It knows no overload, is counted as no decision, and gives no
+// claims.
+func (c *Checker) Again(ctx context.Context, r Request) Answer {
+	token, ask, decided := c.read(r)
+	if decided != nil {
+		return c.answer(verify.Claims{}, *decided)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.within)
+	defer cancel()
+	return c.answer(verify.Claims{}, c.judge.Again(ctx, token, ask))
+}
+
+// Token answers who asks about a token, not about a request: only the policy counts.
+func (c *Checker) Token(ctx context.Context, token string) Answer {
+	if !c.enter() {
+		return c.answer(verify.Claims{}, c.judge.Refuse(gate.Overloaded))
+	}
+	defer c.leave()
+	ctx, cancel := context.WithTimeout(ctx, c.within)
+	defer cancel()
+	return c.answer(c.judge.Judge(ctx, token, gate.Ask{}))
+}
+
+// enter takes a place among the requests under way, if there is one.
+func (c *Checker) enter() bool {
+	select {
+	case c.inFlight <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *Checker) leave() { <-c.inFlight }
+
+// read finds the token and what is demanded of it, or what decides without any.
+func (c *Checker) read(r Request) (token string, ask gate.Ask, decided *gate.Decision) {
+	decide := func(d gate.Decision) (string, gate.Ask, *gate.Decision) { return "", gate.Ask{}, &d }
 	rule, err := c.routes.Find(r.Method, r.Host, r.Target)
 	if err != nil || r.Unreadable {
-		return c.answer(verify.Claims{}, c.judge.Refuse(gate.Unreadable))
+		return decide(c.judge.Refuse(gate.Unreadable))
 	}
-	ask := r.Ask
+	ask = r.Ask
 	if rule != nil {
 		if rule.Anonymous && !ask.Demands() {
-			return c.answer(verify.Claims{}, c.judge.Waive())
+			return decide(c.judge.Waive())
 		}
 		if ask = rule.Ask; r.Ask.Demands() {
 			ask = ask.And(r.Ask)
@@ -112,11 +164,9 @@ func (c *Checker) Check(ctx context.Context, r Request) Answer {
 	}
 	token, outcome := bearer.Credentials(r.Authorization)
 	if outcome != gate.Unjudged {
-		return c.answer(verify.Claims{}, c.judge.Refuse(outcome))
+		return decide(c.judge.Refuse(outcome))
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.within)
-	defer cancel()
-	return c.answer(c.judge.Judge(ctx, token, ask))
+	return token, ask, nil
 }
 
 func (c *Checker) answer(claims verify.Claims, d gate.Decision) Answer {

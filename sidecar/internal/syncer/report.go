@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -196,4 +197,15 @@ func (r *run) send(state events.SidecarState, now time.Time) error {
 		return fmt.Errorf("publishing the report: %w", err)
 	}
 	return nil
+}
+
+// ID makes a name that reports may carry of a host's: letters, digits, '-' and '_'. A
+// name that is one already stays as it is.
+func ID(host string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, host)
 }

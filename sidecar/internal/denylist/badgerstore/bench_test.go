@@ -71,13 +71,15 @@ func BenchmarkApply(b *testing.B) {
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "entries/s")
 }
 
+// BenchmarkFind looks up what is there and what is not, in a store just filled, where tables
+// overlap, and in one that has been merged, as a sidecar does when it forgets.
 func BenchmarkFind(b *testing.B) {
 	for _, n := range []int{10_000, million} {
 		dir := b.TempDir()
 		s := open(b, dir)
 		fill(b, s, 0, n)
-		for name, kind := range map[string]events.Kind{"absent": events.KindToken, "present": events.KindSession} {
-			b.Run(fmt.Sprintf("entries=%d/%s", n, name), func(b *testing.B) {
+		find := func(state, name string, kind events.Kind) {
+			b.Run(fmt.Sprintf("entries=%d/%s/%s", n, state, name), func(b *testing.B) {
 				b.ReportAllocs()
 				i := 0
 				for b.Loop() {
@@ -89,6 +91,13 @@ func BenchmarkFind(b *testing.B) {
 				}
 			})
 		}
+		find("unmerged", "absent", events.KindToken)
+		find("unmerged", "present", events.KindSession)
+		if err := s.Expire(b.Context(), denylisttest.Now()); err != nil { // which merges what is scattered
+			b.Fatal(err)
+		}
+		find("merged", "absent", events.KindToken)
+		find("merged", "present", events.KindSession)
 	}
 }
 

@@ -134,7 +134,7 @@ func metadata(a front.Answer) *structpb.Struct {
 		roles = append(roles, structpb.NewStringValue(role))
 	}
 	expires := structpb.NewNullValue()
-	if !a.Claims.Expires.IsZero() {
+	if a.Known() {
 		expires = structpb.NewNumberValue(float64(a.Claims.Expires.Unix()))
 	}
 	return &structpb.Struct{Fields: map[string]*structpb.Value{

@@ -132,7 +132,9 @@ func TestHealth(t *testing.T) {
 		return errors.New("not caught up")
 	}, zap.NewNop())
 	c := healthv1.NewHealthClient(serve(t, s, "tcp"))
-	watch, err := c.Watch(t.Context(), &healthv1.HealthCheckRequest{Service: "envoy.service.auth.v3.Authorization"})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	watch, err := c.Watch(ctx, &healthv1.HealthCheckRequest{Service: "envoy.service.auth.v3.Authorization"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +163,7 @@ func TestHealth(t *testing.T) {
 	if _, err := c.Check(t.Context(), &healthv1.HealthCheckRequest{Service: "other"}); status.Code(err) != codes.NotFound {
 		t.Errorf("another service: %v", err)
 	}
-	stranger, err := c.Watch(t.Context(), &healthv1.HealthCheckRequest{Service: "other"})
+	stranger, err := c.Watch(ctx, &healthv1.HealthCheckRequest{Service: "other"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +171,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("watching another service: %v, %v", got, err)
 	}
 	// Those who watch do not hold up the end.
-	if err := s.Shutdown(t.Context()); err != nil {
+	if err := s.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 	if got, err := watch.Recv(); err != nil || got.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {

@@ -152,6 +152,9 @@ func (i *Issuer) Unpublish(kid string) {
 	i.unpublished = append(i.unpublished, kid)
 }
 
+// Vanish makes the issuer unreachable.
+func (i *Issuer) Vanish() { i.site.Close() }
+
 // ID is the `iss`, and the address of the site.
 func (i *Issuer) ID() events.Issuer { return events.Issuer(i.site.URL) }
 

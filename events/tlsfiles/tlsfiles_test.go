@@ -22,9 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap/zaptest"
-
-	"github.com/revocast/revocast/services/internal/tlsfiles"
+	"github.com/revocast/revocast/events/tlsfiles"
 )
 
 const patience = 20 * time.Second
@@ -94,16 +92,19 @@ type site struct {
 	clientCA authority
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, change ...func(*tlsfiles.Files)) *site {
 	t.Helper()
 	dir := t.TempDir()
 	s := &site{
 		files: tlsfiles.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), ClientCA: filepath.Join(dir, "clients.crt")},
 		ca:    newAuthority(t, "servers"), clientCA: newAuthority(t, "clients"),
 	}
+	for _, f := range change {
+		f(&s.files)
+	}
 	s.serve(t, "first", s.clientCA)
 	var err error
-	if s.source, err = tlsfiles.Open(s.files, zaptest.NewLogger(t)); err != nil {
+	if s.source, err = tlsfiles.Open(s.files); err != nil {
 		t.Fatal(err)
 	}
 	var listener net.ListenConfig
@@ -203,6 +204,23 @@ func TestWhoCalls(t *testing.T) {
 	}
 }
 
+// Where a certificate is demanded there is nothing without one, and what was asked for
+// only may be TLS 1.2.
+func TestDemand(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(f *tlsfiles.Files) { f.Demand, f.TLS12 = true, true })
+	carl := as(t, s.clientCA, "carl", x509.ExtKeyUsageClientAuth, time.Now().Add(time.Hour))
+	if answer, _, err := s.call(t, nothing); err == nil {
+		t.Errorf("without a certificate: %q", answer)
+	}
+	for _, version := range []uint16{tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
+		answer, _, err := s.call(t, func(c *tls.Config) { carl(c); c.MaxVersion = version; c.MinVersion = tls.VersionTLS11 })
+		if (answer == "carl") != (version >= tls.VersionTLS12) || (err == nil) != (version >= tls.VersionTLS12) {
+			t.Errorf("%s: %q, %v", tls.VersionName(version), answer, err)
+		}
+	}
+}
+
 // New files come into force without a restart, together or not at all.
 func TestReload(t *testing.T) {
 	t.Parallel()
@@ -258,7 +276,7 @@ func TestRunNotices(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := s.source.Run(ctx); err != nil {
+		if err := s.source.Run(ctx, func(error) {}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -290,6 +308,7 @@ func TestCheck(t *testing.T) {
 		"all":                {tlsfiles.Files{Cert: "c", Key: "k", ClientCA: "a"}, ""},
 		"no key":             {tlsfiles.Files{Cert: "c"}, "go together"},
 		"no certificate":     {tlsfiles.Files{Key: "k"}, "go together"},
+		"demanded of nobody": {tlsfiles.Files{Cert: "c", Key: "k", Demand: true}, "no authority"},
 		"clients but no TLS": {tlsfiles.Files{ClientCA: "a"}, "over TLS alone"},
 	} {
 		err := c.files.Check()

@@ -1,4 +1,4 @@
-package app
+package node
 
 import (
 	"errors"
@@ -35,10 +35,10 @@ func registerDenylist(metrics prometheus.Registerer, d *denylist.Denylist, budge
 }
 
 // registerView exports how old the view is and what follows from it.
-func (a *App) registerView() error {
+func (n *Node) registerView() error {
 	age := func() float64 {
 		now := clock.Now()
-		asOf, _, _ := a.view.Freshness(now)
+		asOf, _, _ := n.Freshness(now)
 		if asOf.IsZero() {
 			return math.Inf(1)
 		}
@@ -50,10 +50,10 @@ func (a *App) registerView() error {
 		value      func() float64
 	}{
 		{"revocast_sidecar_view_age_seconds", "How long ago the view of revocations was last proved complete; +Inf for never.", age},
-		{"revocast_sidecar_view_stale", "1 while that is longer ago than stale-after.", func() float64 { return oneIf(age() >= a.policy.StaleAfter.Seconds()) }},
-		{"revocast_sidecar_ready", "1 while this sidecar may be sent requests: what readyz says.", func() float64 { return oneIf(a.unready() == nil) }},
+		{"revocast_sidecar_view_stale", "1 while that is longer ago than stale-after.", func() float64 { return oneIf(age() >= n.cfg.Policy.StaleAfter.Seconds()) }},
+		{"revocast_sidecar_ready", "1 while this sidecar may be sent requests: what readyz says.", func() float64 { return oneIf(n.Unready() == nil) }},
 	} {
-		errs = append(errs, a.metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)))
+		errs = append(errs, n.metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)))
 	}
 	return errors.Join(errs...)
 }

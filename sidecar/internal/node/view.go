@@ -1,4 +1,4 @@
-package app
+package node
 
 import (
 	"time"
@@ -9,7 +9,6 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/jwks"
 	"github.com/revocast/revocast/sidecar/internal/replica"
-	"github.com/revocast/revocast/sidecar/internal/syncer"
 )
 
 // expireEvery is how often the denylist forgets what has expired.
@@ -21,7 +20,9 @@ type sink struct {
 	denylist *denylist.Denylist
 	keys     []*jwks.Set
 	log      *zap.Logger
-	expired  time.Time
+	// changed is told of what has come to be denied.
+	changed func()
+	expired time.Time
 }
 
 // Apply implements syncer.Denylist.
@@ -42,6 +43,9 @@ func (s *sink) Apply(a replica.Apply) error {
 	if err != nil {
 		return err
 	}
+	if len(a.Entries) > 0 {
+		s.changed()
+	}
 	// A clock that jumps ahead must forget nothing: the feed's own time has to be
 	// past as well.
 	if now := earlier(clock.Now(), a.Cursor.FreshAsOf); now.Sub(s.expired) >= expireEvery {
@@ -58,17 +62,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// view says how fresh the denylist is, to the verifier and to probes.
-type view struct {
-	syncer *syncer.Syncer
-	// warm is what an earlier run had proved: its store may answer until it is
-	// older than limit.
-	warm  time.Time
-	limit time.Duration
-}
-
-// Freshness implements verify.Freshness.
-func (v *view) Freshness(now time.Time) (asOf time.Time, ready bool, skew time.Duration) {
-	s := v.syncer.State()
-	return s.FreshAsOf, s.CaughtUp || now.Sub(v.warm) < v.limit, s.Skew(now, clock.Elapsed())
+// Freshness says up to which moment the view is proved complete, whether it may be
+// answered from, and how much a local clock that says now is ahead of the broker's.
+func (n *Node) Freshness(now time.Time) (asOf time.Time, ready bool, skew time.Duration) {
+	s := n.Syncer.State()
+	return s.FreshAsOf, s.CaughtUp || now.Sub(n.warm) < n.cfg.Policy.StaleLimit, s.Skew(now, clock.Elapsed())
 }

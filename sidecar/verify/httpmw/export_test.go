@@ -1,0 +1,4 @@
+package httpmw
+
+// Over makes the middleware of a checker.
+var Over = over

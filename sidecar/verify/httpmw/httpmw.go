@@ -1,0 +1,121 @@
+// Package httpmw puts a verifier before the handlers of a net/http server: what may not
+// pass is answered as every front of the sidecar answers it, and the handlers behind
+// learn who asks.
+//
+// Handlers learn it by [verify.FromContext], and by the request's X-Auth-* fields, which
+// are those that a sidecar would have set.
+//
+// Invariants:
+//
+//   - No handler behind sees an X-Auth-* field that a client has sent, nor one that a
+//     gateway such as CGI could take for one, whether the request needs a token or not.
+//   - The decision is that of the sidecar's fronts; there is none in this package.
+package httpmw
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/revocast/revocast/sidecar/internal/front"
+	"github.com/revocast/revocast/sidecar/internal/route"
+	"github.com/revocast/revocast/sidecar/verify"
+)
+
+// Option changes a middleware.
+type Option func(*front.Config) error
+
+// Realm is what challenges name (RFC 9110 section 11.5), 1 to 128 characters of ASCII;
+// by default "revocast".
+func Realm(name string) Option {
+	return func(c *front.Config) error { c.Realm = name; return nil }
+}
+
+// Rules are what is demanded of requests by their method, host and path, or that they
+// need no token. The path is that which the handlers behind will see.
+func Rules(rules ...verify.Rule) Option {
+	return func(c *front.Config) (err error) { c.Routes, err = route.New(rules); return err }
+}
+
+// Within bounds how long an answer may take, whatever disk and key servers do; then it
+// is 503. By default 400 ms.
+func Within(d time.Duration) Option {
+	return func(c *front.Config) error { c.Within = d; return nil }
+}
+
+// MaxInFlight is how many requests may be judged at once; beyond it they are 503. By
+// default 4,096.
+func MaxInFlight(n int) Option {
+	return func(c *front.Config) error { c.MaxInFlight = n; return nil }
+}
+
+// New makes a middleware, which is safe for concurrent use, or names what is wrong with
+// the options. The verifier must run.
+func New(v *verify.Verifier, options ...Option) (func(http.Handler) http.Handler, error) {
+	cfg := front.Defaults()
+	for _, set := range options {
+		if err := set(&cfg); err != nil {
+			return nil, fmt.Errorf("reading options: %w", err)
+		}
+	}
+	check, err := front.NewChecker(cfg, v)
+	if err != nil {
+		return nil, err
+	}
+	return over(check), nil
+}
+
+func over(check *front.Checker) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler { return &handler{check, next} }
+}
+
+type handler struct {
+	check *front.Checker
+	next  http.Handler
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer := h.check.Check(r.Context(), front.Request{
+		Method: r.Method, Host: r.Host, Target: target(r.URL), Authorization: r.Header["Authorization"],
+	})
+	header := w.Header()
+	set(header, answer.Fresh())
+	if !answer.Allowed() {
+		set(header, answer.Refusal()...)
+		header.Set("Content-Length", "0")
+		w.WriteHeader(answer.Decision.Status())
+		return
+	}
+	ctx := r.Context()
+	if answer.Known() {
+		ctx = verify.NewContext(ctx, answer.Claims)
+	}
+	identity := answer.Identity()
+	passed := r.WithContext(ctx)
+	passed.Header = make(http.Header, len(r.Header)+len(identity))
+	for name, values := range r.Header {
+		if !front.IsIdentity(name) {
+			passed.Header[name] = values
+		}
+	}
+	set(passed.Header, identity[:]...)
+	h.next.ServeHTTP(w, passed)
+}
+
+// target is the path as the client has spelt it, where nobody in front of us has put
+// another in its place.
+func target(u *url.URL) string {
+	if path, err := url.PathUnescape(u.RawPath); err == nil && path == u.Path {
+		return u.RawPath
+	}
+	return u.EscapedPath()
+}
+
+// set gives fields, whose names are canonical, these values and no others.
+func set(header http.Header, fields ...front.Field) {
+	for _, f := range fields {
+		header[f.Name] = []string{f.Value}
+	}
+}
