@@ -148,8 +148,13 @@ func (w *world) denies(t *testing.T, token string) {
 	}
 }
 
-// allowed reports whether a token passes the first front.
-func (w *world) allowed(t *testing.T, token string) bool {
+// allowing counts the fronts that let a token pass.
+func (w *world) allowing(t *testing.T, token string) (n int) {
 	t.Helper()
-	return w.fronts[0].ask(t, token).allowed
+	for _, f := range w.fronts {
+		if f.ask(t, token).allowed {
+			n++
+		}
+	}
+	return n
 }

@@ -42,6 +42,7 @@ func (w *world) start(t *testing.T) {
 		Env:         []string{"REVOCAST_CANARY_INTERVAL=0"},
 		IssuerFlags: []string{"--provider", "issuer=" + w.issuer() + ",audience=" + app + ",alg=" + w.algorithm + ",typ=logout+jwt", "--foreign-max-lifetime", lifetime},
 		SidecarFlags: []string{
+			"--introspection-clients", introspectionClients(t),
 			"--trust", "issuer=" + w.issuer() + ",audience=" + api + ",typ=JWT,require=typ:Bearer,alg=" + w.algorithm + ",max-lifetime=" + lifetime + ",roles=realm_access.roles",
 		},
 	}
@@ -64,7 +65,12 @@ func (w *world) start(t *testing.T) {
 		}
 	})
 	w.relay.lead(w.stack.Issuer().URL())
-	w.fronts = fronts(t, w.stack.Sidecars()[0])
+	beside := w.stack.Sidecars()[0]
+	before, err := w.stack.AddSidecar(ctx, "--upstream", application(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fronts = append(fronts(t, beside), introspection(beside), proxy(before))
 }
 
 // up starts a server anew.
