@@ -94,6 +94,10 @@ benchstat: $(BENCHSTAT) ## compare two saved runs of make bench (OLD=file NEW=fi
 loadtest: build ## load a stack of its own on this machine; results in loadtest/out
 	@exec bin/loadtest verify --local --rate 1000 --duration 10s --out loadtest/out
 
+.PHONY: keycloak
+keycloak: ## run the tests beside a real Keycloak, which is fetched first (JDK of 17, 21 or 25)
+	@settings=$$(scripts/install-keycloak.sh) && eval "$$settings" && go test -count=1 -v -timeout 20m ./services/e2e/keycloak
+
 # --- what CI runs -------------------------------------------------------------
 
 # Cheap phases first. The race tests come last, so that a run ends with Go's lines.

@@ -40,6 +40,8 @@ func (*revokeCommand) Help() string {
 
 With --wait it answers when every sidecar does, and says how long each took, from the broker's acknowledgement on. If the time is over first it names those that are missing, and the exit status is 1; so it is if the issuer cannot know them all. What was revoked stays revoked, and whoever is missing enforces it as soon as it is back.
 
+An ID that begins with a hyphen, as some of other providers' do, comes last and after two hyphens.
+
 Examples:
 
   revocast revoke session 01890a5d-ac96-774b-bcce-b302099a8057 --wait 2s
@@ -47,6 +49,7 @@ Examples:
   revocast revoke subject "$SUB" --except-session "$SID"
   revocast revoke subject "$SUB" --scope access-tokens --reason roles_changed
   revocast revoke client demo-web --dry-run
+  revocast revoke session --wait 2s -- -_Z3J1Fpljx8IU8dmQqCdwD_
   revocast revoke all --issuer https://id.example --cut-time 2026-11-01T10:00:00Z
   revocast revoke --batch stolen.ndjson --key incident-42
 `

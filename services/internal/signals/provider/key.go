@@ -61,7 +61,8 @@ type jwk struct {
 }
 
 // parseSet reads a JSON Web Key Set (RFC 7517 section 5). refused says which keys are
-// left out and why; err, that the text is no key set.
+// left out and why, but for those that are for encryption; err, that the text is no key
+// set.
 func parseSet(text []byte) (keys map[events.KeyID]Key, refused []error, err error) {
 	var set struct {
 		Keys []jsontext.Value `json:"keys"`
@@ -82,6 +83,9 @@ func parseSet(text []byte) (keys map[events.KeyID]Key, refused []error, err erro
 		}
 		seen[k.ID]++
 		key, err := k.key()
+		if errors.Is(err, errEncrypts) {
+			continue // as it should be, and nobody's to mend
+		}
 		if err != nil {
 			refused = append(refused, fmt.Errorf("key %d (kid %.64q): %w", i, k.ID, err))
 			continue
@@ -97,14 +101,20 @@ func parseSet(text []byte) (keys map[events.KeyID]Key, refused []error, err erro
 	return keys, refused, nil
 }
 
+// errEncrypts: the key is for encrypting to the provider. Keycloak publishes one in
+// every realm.
+var errEncrypts = errors.New("a key for encryption")
+
 func (k jwk) key() (Key, error) {
 	switch {
 	case k.D != nil || k.K != nil:
 		return Key{}, errors.New("a private or symmetric key in a public set")
 	case !ValidKeyID(k.ID):
 		return Key{}, errors.New("kid missing or not 1 to 256 visible ASCII characters")
+	case k.Use != nil && *k.Use == "enc":
+		return Key{}, errEncrypts
 	case k.Use != nil && *k.Use != "sig":
-		return Key{}, errors.New("use is not sig")
+		return Key{}, errors.New("use is neither sig nor enc")
 	case k.Ops != nil && !slices.Contains(k.Ops, "verify"):
 		return Key{}, errors.New("key_ops do not hold verify")
 	}

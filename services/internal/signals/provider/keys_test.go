@@ -25,6 +25,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/services/internal/signals/provider"
@@ -92,6 +93,12 @@ func read(t *testing.T, rule string, pace provider.Pace) *provider.Keys {
 // readUntil runs keys until stop is called, or the test ends.
 func readUntil(t *testing.T, rule string, pace provider.Pace) (_ *provider.Keys, stop func()) {
 	t.Helper()
+	return readLogged(t, rule, pace, zap.NewNop())
+}
+
+// readLogged is the same with a log.
+func readLogged(t *testing.T, rule string, pace provider.Pace, log *zap.Logger) (_ *provider.Keys, stop func()) {
+	t.Helper()
 	p, err := provider.Parse(rule)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +107,7 @@ func readUntil(t *testing.T, rule string, pace provider.Pace) (_ *provider.Keys,
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := provider.New(p, pace, zap.NewNop(), reads)
+	keys := provider.New(p, pace, log, reads)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -133,6 +140,33 @@ func TestKeysAreForOneAlgorithm(t *testing.T) {
 		if key, err := keys.Find(t.Context(), id); err != nil || key.Algorithm != algorithm || key.Public == nil {
 			t.Errorf("%s: %+v, %v", id, key, err)
 		}
+	}
+}
+
+// A key for encryption is nothing to complain about; any other that is left out is.
+func TestKeysForEncryption(t *testing.T) {
+	enc := with(rsaKey(t, 2048), "kid", "enc", "use", "enc", "alg", "RSA-OAEP")
+	for name, c := range map[string]struct {
+		key       members
+		complains bool
+	}{"for encryption": {enc, false}, "for neither": {with(enc, "use", "tls"), true}, "with its secret half": {with(enc, "d", "AQ"), true}} {
+		t.Run(name, func(t *testing.T) {
+			log, complaints := observer.New(zap.WarnLevel)
+			file := filepath.Join(t.TempDir(), "keys.json")
+			if err := os.WriteFile(file, []byte(set(ecKey(t), c.key)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			keys, _ := readLogged(t, "issuer=https://id.example,audience=a,jwks="+file, quick(), zap.New(log))
+			if _, err := keys.Find(t.Context(), "ec"); err != nil {
+				t.Error(err)
+			}
+			if _, err := keys.Find(t.Context(), "enc"); !errors.Is(err, provider.ErrUnknownKey) {
+				t.Errorf("it counts: %v", err)
+			}
+			if n := complaints.Len(); (n > 0) != c.complains {
+				t.Errorf("%d complaints", n)
+			}
+		})
 	}
 }
 
