@@ -1,0 +1,57 @@
+//go:build unix
+
+package proxies
+
+import "testing"
+
+// nginx writes below a directory that only an installed one has, and its processes would
+// outlive a test that is cut off.
+var (
+	nginxArgs  = []string{"-p", ".", "-c", "deploy/proxies/nginx.conf", "-g", "daemon off; master_process off; pid nginx.pid; error_log stderr;"}
+	nginxPaths = [2]string{"http {", "http { access_log off; client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;"}
+)
+
+// It drops every header with an underscore or a dot in its name, but cannot remove by
+// prefix.
+var nginxKeeps = []string{"x-auth-anything", "x-auth-subject-id", "x-auth-", "x-revocast-anything"}
+
+// all are the proxies; see docs/proxies.md.
+var all = []proxy{
+	{name: "nginx", program: "nginx", files: []string{"nginx.conf"}, args: nginxArgs, swap: [][2]string{nginxPaths}, keeps: nginxKeeps},
+	{
+		name: "nginx, X-Original", program: "nginx", files: []string{"nginx.conf"}, args: nginxArgs, keeps: nginxKeeps,
+		swap: [][2]string{
+			nginxPaths, {"X-Forwarded-Method", "X-Original-Method"}, {"X-Forwarded-Host", "X-Original-Host"}, {"X-Forwarded-Uri", "X-Original-Uri"},
+		},
+		sidecar: []string{"--original-headers", "x-original"},
+	},
+	{name: "HAProxy", program: "haproxy", files: []string{"haproxy.cfg", "auth.lua"}, args: []string{"-f", "haproxy.cfg"}, dir: "deploy/proxies"},
+	{name: "Caddy", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true},
+	{
+		name: "Traefik", program: "traefik", files: []string{"traefik/traefik.yaml", "traefik/dynamic.yaml"},
+		args: []string{"--configFile=deploy/proxies/traefik/traefik.yaml"}, ports: []int{8001},
+	},
+}
+
+// Every proxy with the configuration that is shipped lets through what the sidecar lets
+// through, and nothing else, whatever becomes of the sidecar.
+func TestProxies(t *testing.T) {
+	for _, p := range all {
+		t.Run(p.name, func(t *testing.T) {
+			r := start(t, p)
+			good := r.login(t, 1)
+			t.Run("identity", func(t *testing.T) { testIdentity(t, r, good.tokens[0]) })
+			t.Run("refusals", func(t *testing.T) { testRefusals(t, r, good.tokens[0]) })
+			t.Run("forged", func(t *testing.T) { testForged(t, r, good.tokens[0]) })
+			t.Run("body", func(t *testing.T) { testBody(t, r, good.tokens[0]) })
+			t.Run("routes", func(t *testing.T) { testRoutes(t, r, good.tokens[0]) })
+			t.Run("hosts", func(t *testing.T) { testHosts(t, r, good.tokens[0]) })
+			t.Run("smuggling", func(t *testing.T) { testSmuggling(t, r, good.tokens[0]) })
+			revoked := session{}
+			t.Run("load", func(t *testing.T) { revoked = testLoad(t, r) })
+			t.Run("frozen", func(t *testing.T) { testFrozen(t, r, good.tokens[0]) })
+			t.Run("killed", func(t *testing.T) { testKilled(t, r, good.tokens[0]) })
+			t.Run("afterwards", func(t *testing.T) { testAfterwards(t, r, good.tokens[0], revoked) })
+		})
+	}
+}
