@@ -19,9 +19,12 @@ func TestModules(t *testing.T) {
 		"github.com/alecthomas/kong",
 		"github.com/beorn7/perks",
 		"github.com/cespare/xxhash/v2",
+		"github.com/cncf/xds/go",
 		"github.com/dgraph-io/badger/v4",
 		"github.com/dgraph-io/ristretto/v2",
 		"github.com/dustin/go-humanize",
+		"github.com/envoyproxy/go-control-plane/envoy",
+		"github.com/envoyproxy/protoc-gen-validate",
 		"github.com/go-logr/logr",
 		"github.com/go-logr/stdr",
 		"github.com/golang-jwt/jwt/v5",
@@ -47,8 +50,12 @@ func TestModules(t *testing.T) {
 		"go.uber.org/zap",
 		"go.yaml.in/yaml/v3",
 		"golang.org/x/crypto",
+		"golang.org/x/net",
 		"golang.org/x/sync",
 		"golang.org/x/sys",
+		"golang.org/x/text",
+		"google.golang.org/genproto/googleapis/rpc",
+		"google.golang.org/grpc",
 		"google.golang.org/protobuf",
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./cmd/sidecar")
@@ -77,7 +84,7 @@ func TestModules(t *testing.T) {
 // what a pod may be asked to pull.
 func TestBinary(t *testing.T) {
 	const (
-		most = 25_000_000 // bytes; 18.3 million when this was written
+		most = 25_000_000 // bytes; 24.1 million when this was written, of which gRPC takes 2.4 and Envoy's types 3.2
 		flag = "-trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'"
 	)
 	makefile, err := os.ReadFile("../Makefile")

@@ -61,6 +61,13 @@ func TestDependencies(t *testing.T) {
 			Direct: true,
 		},
 		{
+			Reason: "gRPC is one way to be asked, and stays where it is",
+			Of:     []string{sidecar + "/..."},
+			Except: []string{internal + "/front/extauthz", internal + "/front/grpccode", sidecar + "/verify/grpcmw"},
+			Not:    []string{"google.golang.org/grpc/...", "github.com/envoyproxy/..."},
+			Direct: true,
+		},
+		{
 			Reason: "golang-jwt is not strict enough to be met without the filter in front of it",
 			Of:     []string{sidecar + "/..."},
 			Except: []string{internal + "/token", internal + "/token/tokentest"},

@@ -86,7 +86,7 @@ func newSidecar(t *testing.T, dir, bin, name string, p place, flags ...string) *
 		s.public, s.admin = "http://"+listen, "http://"+admin
 	}
 	args := append(p.prefix, bin,
-		"--listen", listen, "--admin-listen", admin, "--nats-url", p.broker(), "--nats-creds", p.creds, "--realm", p.realm,
+		"--listen", listen, "--grpc-listen", "", "--admin-listen", admin, "--nats-url", p.broker(), "--nats-creds", p.creds, "--realm", p.realm,
 		"--realm-root", p.root, "--data-dir", s.data, "--id", name, "--trust", p.trust, "--stale-after", staleAfter.String())
 	s.Name, s.Path, s.Args = name, args[0], append(args[1:], flags...)
 	s.Dir, s.Log = dir, filepath.Join(dir, name+".log")

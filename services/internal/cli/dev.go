@@ -18,7 +18,7 @@ type devCommand struct {
 }
 
 func (*devCommand) Help() string {
-	return `Issuer on 8080 (operators on 8081, metrics on 8082) with its embedded broker on 4222, sidecars on 9470 and 9480 (their admin listeners on 9472 and 9482), all on 127.0.0.1. Everything lies in one directory: clients.yaml, users.yaml, keys/, admin.token, realm-root.pub, creds/, logs/.
+	return `Issuer on 8080 (operators on 8081, metrics on 8082) with its embedded broker on 4222, sidecars on 9470 and 9480 (for Envoy on 9471 and 9481, their admin listeners on 9472 and 9482), all on 127.0.0.1. Everything lies in one directory: clients.yaml, users.yaml, keys/, admin.token, realm-root.pub, creds/, logs/.
 
 Examples:
 
@@ -30,8 +30,8 @@ Examples:
 // devPorts are where the documentation and every example expect things.
 func devPorts() (issuer stack.Ports, sidecars []stack.Ports) {
 	return stack.Ports{HTTP: 8080, Admin: 8081, Metrics: 8082, NATS: 4222}, []stack.Ports{
-		{HTTP: 9470, Admin: 9472},
-		{HTTP: 9480, Admin: 9482},
+		{HTTP: 9470, GRPC: 9471, Admin: 9472},
+		{HTTP: 9480, GRPC: 9481, Admin: 9482},
 	}
 }
 
@@ -96,14 +96,15 @@ func describe(t *terminal, s *stack.Stack) error {
 			"dir": string(d), "issuer_url": s.Issuer().URL(), "admin_url": s.Issuer().AdminURL(),
 			"admin_token_file": d.AdminToken(), "nats_url": s.BrokerURL(), "audience": stack.Audience,
 			"sidecar_urls": []string{sidecars[0].URL(), sidecars[1].URL()},
+			"sidecar_grpc": []string{sidecars[0].GRPCAddress(), sidecars[1].GRPCAddress()},
 		}), t.failed)
 	}
 	t.printf("%s\n\n", t.paint(bold, "Revocast's development stack is ready. Ctrl-C stops it."))
 	t.table(
 		[]string{"issuer", s.Issuer().URL(), "operators: " + s.Issuer().AdminURL()},
 		[]string{"broker", s.BrokerURL(), "credentials: " + d.Creds()},
-		[]string{"sidecar-1", sidecars[0].URL(), "admin: " + sidecars[0].AdminURL()},
-		[]string{"sidecar-2", sidecars[1].URL(), "admin: " + sidecars[1].AdminURL()},
+		[]string{"sidecar-1", sidecars[0].URL(), "gRPC: " + sidecars[0].GRPCAddress() + ", admin: " + sidecars[0].AdminURL()},
+		[]string{"sidecar-2", sidecars[1].URL(), "gRPC: " + sidecars[1].GRPCAddress() + ", admin: " + sidecars[1].AdminURL()},
 		[]string{"users", stack.Alice + " / " + stack.AlicePassword, stack.Bob + " / " + stack.BobPassword},
 		[]string{"files", string(d), ""},
 	)

@@ -72,7 +72,7 @@ func (cfg Config) checkPorts() error {
 }
 
 func (p Ports) check(whose string) (errs []error) {
-	for _, port := range []int{p.HTTP, p.Admin, p.Metrics, p.NATS} {
+	for _, port := range []int{p.HTTP, p.GRPC, p.Admin, p.Metrics, p.NATS} {
 		if port == 0 {
 			continue
 		}

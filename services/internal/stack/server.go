@@ -23,9 +23,9 @@ type Server struct {
 }
 
 // Ports are the ports of one server on 127.0.0.1. A sidecar has neither Metrics nor
-// NATS, and an issuer that joins another's broker no NATS.
+// NATS, an issuer no GRPC, and one that joins another's broker no NATS.
 type Ports struct {
-	HTTP, Admin, Metrics, NATS int
+	HTTP, GRPC, Admin, Metrics, NATS int
 }
 
 // tail is how much of a log an error quotes.
@@ -36,6 +36,9 @@ var ErrEnded = errors.New("it ended before it was ready")
 
 // URL is the base of its public HTTP listener, without a slash at the end.
 func (s *Server) URL() string { return "http://" + address(s.Ports.HTTP) }
+
+// GRPCAddress is where it takes gRPC, as host:port; for sidecars.
+func (s *Server) GRPCAddress() string { return address(s.Ports.GRPC) }
 
 // AdminURL is the base of its admin listener, without a slash at the end.
 func (s *Server) AdminURL() string { return "http://" + address(s.Ports.Admin) }

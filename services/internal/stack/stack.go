@@ -145,14 +145,14 @@ func (s *Stack) newSidecar(flags ...string) (*Server, error) {
 	if n < len(s.cfg.SidecarPorts) {
 		ports = s.cfg.SidecarPorts[n]
 	}
-	if err := s.fill(&ports.HTTP, &ports.Admin); err != nil {
+	if err := s.fill(&ports.HTTP, &ports.GRPC, &ports.Admin); err != nil {
 		return nil, err
 	}
 	srv := s.server("sidecar", n)
 	srv.Ports, srv.readyPort = ports, ports.Admin
 	s.sidecars = append(s.sidecars, srv)
 	own := []string{
-		"--listen", address(ports.HTTP), "--admin-listen", address(ports.Admin),
+		"--listen", address(ports.HTTP), "--grpc-listen", address(ports.GRPC), "--admin-listen", address(ports.Admin),
 		"--nats-url", s.broker, "--nats-creds", s.dir.Credentials("sidecar"), "--realm", Realm,
 		"--realm-root", s.dir.RealmRoot(), "--data-dir", s.dir.data(srv.Name), "--id", srv.Name,
 	}

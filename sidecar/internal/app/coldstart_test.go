@@ -54,6 +54,7 @@ func coldStart(b *testing.B, s *eventstest.Server, size int) {
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", NATSURL: s.URL(), NATSCreds: s.Credentials(topology.Sidecar),
 		Realm: string(eventstest.Realm), ID: "bench", DataDir: filepath.Join(dir, "data"), Trusts: []token.Trust{trust},
 		Leeway: 5 * time.Second, StaleAfter: 30 * time.Second, WhenStale: "allow", StaleLimit: 15 * time.Minute, Enforce: true,
+		OriginalHeaders: "x-forwarded", AnswerWithin: time.Second, MaxInFlight: 100,
 	}, "bench", zap.NewNop())
 	if err != nil {
 		b.Fatal(err)

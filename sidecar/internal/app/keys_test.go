@@ -156,6 +156,7 @@ func launchSidecar(t *testing.T, s *eventstest.Server, root ed25519.PublicKey, d
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", NATSURL: s.URL(), NATSCreds: s.Credentials(topology.Sidecar),
 		Realm: string(eventstest.Realm), ID: "keys", DataDir: filepath.Join(dir, "data"), Trusts: trusts, Root: root,
 		Leeway: 5 * time.Second, StaleAfter: 30 * time.Second, WhenStale: "allow", StaleLimit: 15 * time.Minute, Enforce: true,
+		OriginalHeaders: "x-forwarded", AnswerWithin: 5 * time.Second, MaxInFlight: 100,
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -94,6 +94,7 @@ func TestNoGoroutinePerEntry(t *testing.T) {
 	a, err := New(config.Config{
 		NATSURL: "nats://127.0.0.1:1", Realm: string(eventstest.Realm), ID: "many", DataDir: t.TempDir(), Trusts: []token.Trust{trust},
 		StaleAfter: 30 * time.Second, WhenStale: "deny", Enforce: true,
+		OriginalHeaders: "x-forwarded", AnswerWithin: time.Second, MaxInFlight: 100,
 	}, "test", zap.NewNop())
 	if err != nil {
 		t.Fatal(err)

@@ -15,17 +15,25 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/revocast/revocast/sidecar/internal/config"
+	"github.com/revocast/revocast/sidecar/internal/front/extauthz"
 )
 
+// protocol is what a listener speaks: HTTP, or gRPC.
+type protocol interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
 type server struct {
-	*http.Server
+	protocol
 	name     string
 	listener net.Listener
 }
 
 func (s server) serve(log *zap.Logger) error {
 	log.Info("listening", zap.String("for", s.name), zap.String("address", s.listener.Addr().String()))
-	if err := s.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(s.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving %s: %w", s.name, err)
 	}
 	return nil
@@ -69,10 +77,22 @@ func (a *App) servers(ctx context.Context) (_ []server, err error) {
 			}
 		}
 	}()
+	speakHTTP := func(name string, h http.Handler) protocol {
+		return &http.Server{
+			Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+			WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+			ErrorLog: zap.NewStdLog(a.log.Named(name)),
+		}
+	}
 	for _, s := range []struct {
 		name, address string
-		handler       http.Handler
-	}{{"forward-auth", a.cfg.Listen, public}, {"admin", a.cfg.AdminListen, admin}, {"metrics", a.cfg.MetricsListen, metrics}} {
+		speak         func(name string) protocol
+	}{
+		{"forward-auth", a.cfg.Listen, func(name string) protocol { return speakHTTP(name, public) }},
+		{"ext_authz", a.cfg.GRPCListen, func(name string) protocol { return extauthz.New(a.check, a.unready, a.log.Named(name)) }},
+		{"admin", a.cfg.AdminListen, func(name string) protocol { return speakHTTP(name, admin) }},
+		{"metrics", a.cfg.MetricsListen, func(name string) protocol { return speakHTTP(name, metrics) }},
+	} {
 		if s.address == "" {
 			continue
 		}
@@ -80,11 +100,7 @@ func (a *App) servers(ctx context.Context) (_ []server, err error) {
 		if err != nil {
 			return nil, err
 		}
-		servers = append(servers, server{name: s.name, listener: l, Server: &http.Server{
-			Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-			WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-			ErrorLog: zap.NewStdLog(a.log.Named(s.name)),
-		}})
+		servers = append(servers, server{name: s.name, listener: l, protocol: s.speak(s.name)})
 	}
 	return servers, nil
 }

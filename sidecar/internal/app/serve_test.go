@@ -18,7 +18,7 @@ func TestDrainEndsWhatNobodyUses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := server{name: "test", listener: l, Server: &http.Server{
+	s := server{name: "test", listener: l, protocol: &http.Server{
 		Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Minute,
 	}}
 	served := make(chan error, 1)

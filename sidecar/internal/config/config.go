@@ -42,6 +42,7 @@ type Config struct {
 	File kong.ConfigFlag `name:"config" placeholder:"FILE" help:"YAML file with any of these flags, without the dashes. Flags and environment come first."`
 
 	Listen        string `default:"127.0.0.1:9470" group:"listen" help:"Forward-auth at /auth: host:port, or unix:/path."`
+	GRPCListen    string `name:"grpc-listen" env:"REVOCAST_GRPC_LISTEN" default:"127.0.0.1:9471" group:"listen" help:"Envoy's ext_authz and grpc.health.v1: host:port, or unix:/path; empty for none."`
 	AdminListen   string `default:"127.0.0.1:9472" group:"listen" help:"Health, metrics, status, explanations, fsck. Open to whoever reaches it: keep it on loopback."`
 	MetricsListen string `group:"listen" help:"Metrics on a listener of their own as well; empty for none."`
 	SocketMode    string `default:"0660" group:"listen" help:"File mode of Unix sockets, octal."`
@@ -225,7 +226,7 @@ func (c *Config) derive() error {
 	for _, l := range []struct {
 		flag, address string
 		needed        bool
-	}{{"listen", c.Listen, true}, {"admin-listen", c.AdminListen, true}, {"metrics-listen", c.MetricsListen, false}} {
+	}{{"listen", c.Listen, true}, {"grpc-listen", c.GRPCListen, false}, {"admin-listen", c.AdminListen, true}, {"metrics-listen", c.MetricsListen, false}} {
 		switch {
 		case l.address != "":
 			add(l.flag, checkAddress(l.address))

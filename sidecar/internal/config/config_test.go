@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Command != config.CommandRun || c.Listen != "127.0.0.1:9470" || c.AdminListen != "127.0.0.1:9472" || c.MetricsListen != "" ||
+	if c.Command != config.CommandRun || c.Listen != "127.0.0.1:9470" || c.GRPCListen != "127.0.0.1:9471" || c.AdminListen != "127.0.0.1:9472" || c.MetricsListen != "" ||
 		c.CacheBytes != 64<<20 || c.BudgetBytes != 0 || c.Mode != 0o660 || c.StaleAfter != 30*time.Second || c.WhenStale != "allow" ||
 		c.StaleLimit != 15*time.Minute || !c.Enforce || c.Leeway != 5*time.Second || c.ID == "" || len(c.Trusts) != 1 || c.Root != nil {
 		t.Errorf("got %+v", c)
@@ -57,13 +57,13 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err := parse(t, "--realm", "a.b", "--trust", "issuer=ftp://x", "--realm-root", bad, "--cache-size", "64MB", "--memory-budget", "lots",
-		"--socket-mode", "999", "--id", "a b", "--listen", "nowhere", "--admin-listen", "", "--metrics-listen", "unix:", "--leeway", "2m",
+		"--socket-mode", "999", "--id", "a b", "--listen", "nowhere", "--grpc-listen", "unix:", "--admin-listen", "", "--metrics-listen", "unix:", "--leeway", "2m",
 		"--stale-after", "1s", "--stale-limit", "0s", "--require-scope", `a"b`, "--nats-url", "nats://a,nats://user:hush@b", "--nats-ca", bad, "--nats-cert", bad)
 	if err == nil {
 		t.Fatal("it passes")
 	}
 	for _, flag := range []string{
-		"realm", "nats-creds", "trust", "realm-root", "cache-size", "memory-budget", "socket-mode", "id", "listen", "admin-listen",
+		"realm", "nats-creds", "trust", "realm-root", "cache-size", "memory-budget", "socket-mode", "id", "listen", "grpc-listen", "admin-listen",
 		"metrics-listen", "leeway", "stale-after", "nats-url",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag+": ") {

@@ -12,12 +12,10 @@ import (
 // maxQuery is far more than a dozen scopes take.
 const maxQuery = 2 << 10
 
-var errQuery = errors.New("the query cannot be read")
+var errQuery = errors.New("the demand cannot be read")
 
-// ReadAsk reads what a query demands: `scope` (names separated by spaces; may be
-// repeated) and `max_stale` (a positive duration such as 5s). Anything else is
-// refused: a demand that is spelt wrongly must not be a demand that is dropped.
-func ReadAsk(query string) (ask gate.Ask, err error) {
+// ReadAsk reads what a query demands; see [AskOf].
+func ReadAsk(query string) (gate.Ask, error) {
 	if query == "" {
 		return gate.Ask{}, nil
 	}
@@ -28,6 +26,13 @@ func ReadAsk(query string) (ask gate.Ask, err error) {
 	if err != nil {
 		return gate.Ask{}, errQuery
 	}
+	return AskOf(values)
+}
+
+// AskOf reads what named values demand: `scope` (names separated by spaces; may be
+// repeated) and `max_stale` (a positive duration such as 5s). Anything else is
+// refused: a demand that is spelt wrongly must not be a demand that is dropped.
+func AskOf(values map[string][]string) (ask gate.Ask, err error) {
 	for name, given := range values {
 		switch name {
 		case "scope":

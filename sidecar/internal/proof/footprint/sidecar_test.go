@@ -57,7 +57,7 @@ func (r rig) start(t *testing.T, store string) *sidecar {
 	at := func(name string) string { return filepath.Join(sockets, name) }
 	s := &sidecar{admin: over(at("admin")), auth: over(at("auth"))}
 	args := []string{
-		"--listen", "unix:" + at("auth"), "--admin-listen", "unix:" + at("admin"),
+		"--listen", "unix:" + at("auth"), "--grpc-listen", "unix:" + at("grpc"), "--admin-listen", "unix:" + at("admin"),
 		"--nats-url", r.broker.URL, "--nats-creds", r.broker.Creds, "--realm", "test",
 		"--trust", r.trust, "--data-dir", store, "--id", "footprint",
 	}
