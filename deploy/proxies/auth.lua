@@ -1,11 +1,8 @@
 -- Asks the sidecar whether a request may pass, for haproxy.cfg. It leaves the status in
 -- txn.rv_status; without an answer that stays unset, and haproxy.cfg refuses.
 
--- A Unix socket is asked with dst = "unix@/run/revocast/auth.sock" below.
-local sidecar = "http://127.0.0.1:9470/auth"
--- For one attempt, in milliseconds; longer than the sidecar takes for any answer
--- (--answer-within), so this is only for one that is stuck. HAProxy makes four attempts.
-local within = 500
+-- HAProxy's own listener in front of the sidecar.
+local sidecar = "http://127.0.0.1:8001/auth"
 
 local answers = {
   rv_challenge = "www-authenticate", rv_retry = "retry-after", rv_fresh = "x-revocast-fresh-as-of",
@@ -22,22 +19,22 @@ core.register_action("revocast", { "http-req" }, function(txn)
       credentials[i + 1] = given["authorization"][i]
     end
   end
-  local host = given["host"] and given["host"][0] or ""
   local answer = core.httpclient():get({
     url = sidecar,
-    timeout = within,
+    timeout = 1000, -- milliseconds; haproxy.cfg gives the sidecar half of it
     headers = {
       ["host"] = { "sidecar" },
       ["authorization"] = credentials,
+      -- The request that is asked about, whatever the client says of it.
       ["x-forwarded-method"] = { txn.f:method() },
-      ["x-forwarded-host"] = { host },
+      ["x-forwarded-host"] = { given["host"][0] },
       ["x-forwarded-uri"] = { txn.f:pathq() },
     },
   })
-  if not answer then return end
+  if not answer or not answer.headers then return end
   for name, header in pairs(answers) do
-    local values = answer.headers and answer.headers[header]
-    txn:set_var("txn." .. name, values and values[0] or "")
+    local values = answer.headers[header]
+    if values then txn:set_var("txn." .. name, values[0]) end
   end
   txn:set_var("txn.rv_status", answer.status)
 end)

@@ -15,23 +15,51 @@ var (
 // prefix.
 var nginxKeeps = []string{"x-auth-anything", "x-auth-subject-id", "x-auth-", "x-revocast-anything"}
 
+// Sidecars that listen on Unix sockets.
+var (
+	overSocket     = []string{"--listen", "unix:/run/revocast/auth.sock"}
+	overGRPCSocket = []string{"--grpc-listen", "unix:/run/revocast/grpc.sock"}
+)
+
 // all are the proxies; see docs/proxies.md.
 var all = []proxy{
 	{name: "nginx", program: "nginx", files: []string{"nginx.conf"}, args: nginxArgs, swap: [][2]string{nginxPaths}, keeps: nginxKeeps},
 	{
-		name: "nginx, X-Original", program: "nginx", files: []string{"nginx.conf"}, args: nginxArgs, keeps: nginxKeeps,
+		name: "nginx-unix", program: "nginx", files: []string{"nginx.conf"}, args: nginxArgs, keeps: nginxKeeps,
+		// With the other family of headers, too.
 		swap: [][2]string{
-			nginxPaths, {"X-Forwarded-Method", "X-Original-Method"}, {"X-Forwarded-Host", "X-Original-Host"}, {"X-Forwarded-Uri", "X-Original-Uri"},
+			nginxPaths, {"server 127.0.0.1:9470;", "server unix:/run/revocast/auth.sock;"},
+			{"X-Forwarded-Method", "X-Original-Method"}, {"X-Forwarded-Host", "X-Original-Host"}, {"X-Forwarded-Uri", "X-Original-Uri"},
 		},
-		sidecar: []string{"--original-headers", "x-original"},
+		sidecar: append([]string{"--original-headers", "x-original"}, overSocket...),
 	},
-	{name: "HAProxy", program: "haproxy", files: []string{"haproxy.cfg", "auth.lua"}, args: []string{"-f", "haproxy.cfg"}, dir: "deploy/proxies"},
+	{
+		name: "HAProxy", program: "haproxy", files: []string{"haproxy.cfg", "auth.lua"}, args: []string{"-f", "haproxy.cfg"}, dir: "deploy/proxies",
+		ports: []int{8001}, trailers: true,
+	},
+	{
+		name: "HAProxy-unix", program: "haproxy", files: []string{"haproxy.cfg", "auth.lua"}, args: []string{"-f", "haproxy.cfg"}, dir: "deploy/proxies",
+		ports: []int{8001}, trailers: true, sidecar: overSocket,
+		swap: [][2]string{{"server sidecar 127.0.0.1:9470", "server sidecar unix@/run/revocast/auth.sock"}},
+	},
 	{name: "Caddy", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true},
+	{
+		name: "Caddy-unix", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true,
+		sidecar: overSocket, swap: [][2]string{{"forward_auth 127.0.0.1:9470", "forward_auth unix//run/revocast/auth.sock"}},
+	},
 	{
 		name: "Traefik", program: "traefik", files: []string{"traefik/traefik.yaml", "traefik/dynamic.yaml"},
 		args: []string{"--configFile=deploy/proxies/traefik/traefik.yaml"}, ports: []int{8001},
 	},
+	{name: "Envoy", program: "envoy", files: []string{"envoy.yaml"}, args: envoyArgs},
+	{
+		name: "Envoy-unix", program: "envoy", files: []string{"envoy.yaml"}, args: envoyArgs, sidecar: overGRPCSocket,
+		swap: [][2]string{{"{ socket_address: { address: 127.0.0.1, port_value: 9471 } }", "{ pipe: { path: /run/revocast/grpc.sock } }"}},
+	},
 }
+
+// envoyArgs keep it from sharing memory with another Envoy on the machine.
+var envoyArgs = []string{"-c", "deploy/proxies/envoy.yaml", "--disable-hot-restart", "--concurrency", "2", "--log-level", "warn"}
 
 // Every proxy with the configuration that is shipped lets through what the sidecar lets
 // through, and nothing else, whatever becomes of the sidecar.

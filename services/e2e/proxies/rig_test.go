@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,7 +35,8 @@ type proxy struct {
 	dir  string
 	// ports are the numbers in its files that are replaced, besides the usual ones.
 	ports []int
-	// swap replaces text in the files; each pair once at least.
+	// swap replaces text in the files, which must have it. An address of a Unix socket
+	// must be in a comment of theirs.
 	swap [][2]string
 	// sidecar are the sidecar's flags besides the usual ones.
 	sidecar []string
@@ -50,6 +53,9 @@ const (
 	portSidecar     = 9470
 	portGRPC        = 9471
 )
+
+// socketDir is where the configurations have Unix sockets.
+const socketDir = "/run/revocast"
 
 var anyNumber = regexp.MustCompile(`\b[0-9]{4}\b`)
 
@@ -74,7 +80,7 @@ type rig struct {
 	sidecar  *stack.Server
 	program  string
 	address  string // where the proxy listens
-	asks     int    // the port at which the sidecar is asked
+	sockets  string // where the sidecar's Unix sockets are
 	operator string
 }
 
@@ -94,20 +100,27 @@ func start(t *testing.T, p proxy) *rig {
 	}
 	r := &rig{proxy: p, program: program, app: startApplication(t)}
 	r.startStack(t)
-	r.address = r.launch(t, r.asks)
+	r.address = r.launch(t, r.sidecar.Ports.HTTP, r.sidecar.Ports.GRPC)
 	return r
 }
 
-// launch starts the proxy, to ask at that port, and returns where it listens once it
-// answers.
-func (r *rig) launch(t *testing.T, asks int) (address string) {
+// launch starts the proxy, to ask at one of these ports, and returns where it listens once
+// it answers.
+func (r *rig) launch(t *testing.T, asksHTTP, asksGRPC int) (address string) {
 	t.Helper()
 	p, dir := r.proxy, t.TempDir()
 	ports, err := stack.FreePorts(1 + len(p.ports))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.configure(t, dir, ports, asks)
+	instead := map[string]int{
+		strconv.Itoa(portProxy): ports[0], strconv.Itoa(portApplication): r.app.port,
+		strconv.Itoa(portSidecar): asksHTTP, strconv.Itoa(portGRPC): asksGRPC,
+	}
+	for i, own := range p.ports {
+		instead[strconv.Itoa(own)] = ports[1+i]
+	}
+	r.configure(t, dir, instead)
 	process := &stack.Process{
 		Name: p.name, Path: r.program, Args: p.args, Dir: filepath.Join(dir, p.dir), Log: filepath.Join(dir, "log"),
 		// Nothing of the machine's, and a home to write to.
@@ -138,32 +151,25 @@ func (r *rig) launch(t *testing.T, asks int) (address string) {
 
 func (r *rig) startStack(t *testing.T) {
 	t.Helper()
+	var err error
+	// Paths of sockets must be short.
+	if r.sockets, err = os.MkdirTemp("", "rv"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(r.sockets) })
 	dir := t.TempDir()
 	file := filepath.Join(dir, "routes.yaml")
 	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var sidecar []string
+	flags := []string{"--routes", file}
 	for _, flag := range r.proxy.sidecar {
-		flag = strings.ReplaceAll(flag, "DIR", dir)
-		if strings.Contains(flag, "GRPC") {
-			ports, err := stack.FreePorts(1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.asks = ports[0]
-			flag = strings.ReplaceAll(flag, "GRPC", "127.0.0.1:"+strconv.Itoa(r.asks))
-		}
-		sidecar = append(sidecar, flag)
-	}
-	for i := range r.proxy.swap {
-		r.proxy.swap[i][1] = strings.ReplaceAll(r.proxy.swap[i][1], "DIR", dir)
+		flags = append(flags, strings.ReplaceAll(flag, socketDir, r.sockets))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var err error
 	r.Stack, err = stack.Start(ctx, stack.Config{
-		Dir: filepath.Join(dir, "stack"), BinDir: bin, Sidecars: 1, SidecarFlags: append(sidecar, "--routes", file),
+		Dir: filepath.Join(dir, "stack"), BinDir: bin, Sidecars: 1, SidecarFlags: flags,
 		Env: []string{"REVOCAST_CANARY_INTERVAL=0"},
 	})
 	if err != nil {
@@ -178,23 +184,14 @@ func (r *rig) startStack(t *testing.T) {
 		}
 	})
 	r.sidecar = r.Sidecars()[0]
-	if r.asks == 0 {
-		r.asks = r.sidecar.Ports.HTTP
-	}
 	if r.operator, err = r.AdminToken(); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // configure copies the proxy's files as they are shipped, but for the ports.
-func (r *rig) configure(t *testing.T, dir string, ports []int, asks int) {
+func (r *rig) configure(t *testing.T, dir string, instead map[string]int) {
 	t.Helper()
-	instead := map[string]int{
-		strconv.Itoa(portProxy): ports[0], strconv.Itoa(portApplication): r.app.port, strconv.Itoa(portSidecar): asks, strconv.Itoa(portGRPC): asks,
-	}
-	for i, own := range r.proxy.ports {
-		instead[strconv.Itoa(own)] = ports[1+i]
-	}
 	var all strings.Builder
 	for _, name := range r.proxy.files {
 		name = filepath.Join("deploy", "proxies", name)
@@ -205,7 +202,7 @@ func (r *rig) configure(t *testing.T, dir string, ports []int, asks int) {
 		all.Write(content)
 		text := string(content)
 		for _, s := range r.proxy.swap {
-			text = strings.ReplaceAll(text, s[0], s[1])
+			text = strings.ReplaceAll(text, s[0], strings.ReplaceAll(s[1], socketDir, r.sockets))
 		}
 		text = anyNumber.ReplaceAllStringFunc(text, func(number string) string {
 			if port, ok := instead[number]; ok {
@@ -221,8 +218,8 @@ func (r *rig) configure(t *testing.T, dir string, ports []int, asks int) {
 		}
 	}
 	for _, s := range r.proxy.swap {
-		if !strings.Contains(all.String(), s[0]) {
-			t.Fatalf("the configuration of %s does not have %q", r.proxy.name, s[0])
+		if !strings.Contains(all.String(), s[0]) || strings.Contains(s[1], socketDir) && !strings.Contains(all.String(), s[1]) {
+			t.Fatalf("the configuration of %s does not have %q, or does not name %q", r.proxy.name, s[0], s[1])
 		}
 	}
 	for _, number := range []int{portProxy, portApplication} {
@@ -345,7 +342,8 @@ func (r *rig) ask(t *testing.T, token string) http.Header {
 		req.Header.Set(prefix+"Host", "api.example")
 		req.Header.Set(prefix+"Uri", "/orders")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: r.dial}}
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,4 +352,12 @@ func (r *rig) ask(t *testing.T, token string) http.Header {
 		t.Fatalf("the sidecar answers %d", resp.StatusCode)
 	}
 	return resp.Header
+}
+
+// dial connects to the sidecar's forward-auth.
+func (r *rig) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	if slices.Contains(r.proxy.sidecar, overSocket[1]) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(r.sockets, "auth.sock"))
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
 }
