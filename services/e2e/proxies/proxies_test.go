@@ -34,26 +34,26 @@ var all = []proxy{
 		sidecar: append([]string{"--original-headers", "x-original"}, overSocket...),
 	},
 	{
-		name: "HAProxy", program: "haproxy", files: []string{"haproxy.cfg", "auth.lua"}, args: []string{"-f", "haproxy.cfg"}, dir: "deploy/proxies",
-		ports: []int{8001}, trailers: true,
+		name: "haproxy", program: "haproxy", files: []string{"haproxy.cfg", "auth.lua"}, args: []string{"-f", "haproxy.cfg"}, dir: "deploy/proxies",
+		ports: []int{8001}, trailers: true, http2: true,
 	},
 	{
-		name: "HAProxy-unix", program: "haproxy", files: []string{"haproxy.cfg", "auth.lua"}, args: []string{"-f", "haproxy.cfg"}, dir: "deploy/proxies",
-		ports: []int{8001}, trailers: true, sidecar: overSocket,
+		name: "haproxy-unix", program: "haproxy", files: []string{"haproxy.cfg", "auth.lua"}, args: []string{"-f", "haproxy.cfg"}, dir: "deploy/proxies",
+		ports: []int{8001}, trailers: true, http2: true, sidecar: overSocket,
 		swap: [][2]string{{"server sidecar 127.0.0.1:9470", "server sidecar unix@/run/revocast/auth.sock"}},
 	},
-	{name: "Caddy", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true},
+	{name: "caddy", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true},
 	{
-		name: "Caddy-unix", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true,
+		name: "caddy-unix", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true,
 		sidecar: overSocket, swap: [][2]string{{"forward_auth 127.0.0.1:9470", "forward_auth unix//run/revocast/auth.sock"}},
 	},
 	{
-		name: "Traefik", program: "traefik", files: []string{"traefik/traefik.yaml", "traefik/dynamic.yaml"},
-		args: []string{"--configFile=deploy/proxies/traefik/traefik.yaml"}, ports: []int{8001},
+		name: "traefik", program: "traefik", files: []string{"traefik/traefik.yaml", "traefik/dynamic.yaml"},
+		args: []string{"--configFile=deploy/proxies/traefik/traefik.yaml"}, ports: []int{8001}, http2: true,
 	},
-	{name: "Envoy", program: "envoy", files: []string{"envoy.yaml"}, args: envoyArgs},
+	{name: "envoy", program: "envoy", files: []string{"envoy.yaml"}, args: envoyArgs, http2: true},
 	{
-		name: "Envoy-unix", program: "envoy", files: []string{"envoy.yaml"}, args: envoyArgs, sidecar: overGRPCSocket,
+		name: "envoy-unix", program: "envoy", files: []string{"envoy.yaml"}, args: envoyArgs, http2: true, sidecar: overGRPCSocket,
 		swap: [][2]string{{"{ socket_address: { address: 127.0.0.1, port_value: 9471 } }", "{ pipe: { path: /run/revocast/grpc.sock } }"}},
 	},
 }
@@ -74,6 +74,7 @@ func TestProxies(t *testing.T) {
 			t.Run("body", func(t *testing.T) { testBody(t, r, good.tokens[0]) })
 			t.Run("routes", func(t *testing.T) { testRoutes(t, r, good.tokens[0]) })
 			t.Run("hosts", func(t *testing.T) { testHosts(t, r, good.tokens[0]) })
+			t.Run("http2", func(t *testing.T) { testHTTP2(t, r, good.tokens[0]) })
 			t.Run("smuggling", func(t *testing.T) { testSmuggling(t, r, good.tokens[0]) })
 			revoked := session{}
 			t.Run("load", func(t *testing.T) { revoked = testLoad(t, r) })

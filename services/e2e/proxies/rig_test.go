@@ -44,6 +44,8 @@ type proxy struct {
 	keeps []string
 	// trailers says that it passes trailers on, which are no headers.
 	trailers bool
+	// http2 says that it speaks HTTP/2 without TLS.
+	http2 bool
 }
 
 // The ports that deploy/proxies has.
