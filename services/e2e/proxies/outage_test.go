@@ -27,6 +27,8 @@ func testFrozen(t *testing.T, r *rig, token string) {
 		}
 	})
 	defer thaw()
+	// The kernel takes a moment until the last thread has stopped.
+	eventually(t, "the sidecar's silence", func() bool { return !r.healthy(t) })
 	t.Logf("frozen: %s", r.nothingPasses(t, token))
 	thaw()
 	r.recovers(t, token)
@@ -45,6 +47,23 @@ func testKilled(t *testing.T, r *rig, token string) {
 		t.Fatal(err)
 	}
 	r.recovers(t, token)
+}
+
+// healthy reports whether the sidecar answers anything at all, within half a second.
+func (r *rig) healthy(t *testing.T) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.sidecar.AdminURL()+"/healthz", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return true
 }
 
 // nothingPasses sends requests of all kinds at once, and again, over new connections and

@@ -42,9 +42,9 @@ var all = []proxy{
 		ports: []int{8001}, trailers: true, http2: true, sidecar: overSocket,
 		swap: [][2]string{{"server sidecar 127.0.0.1:9470", "server sidecar unix@/run/revocast/auth.sock"}},
 	},
-	{name: "caddy", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true},
+	{name: "caddy", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true, http2: true},
 	{
-		name: "caddy-unix", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true,
+		name: "caddy-unix", program: "caddy", files: []string{"Caddyfile"}, args: []string{"run", "--config", "deploy/proxies/Caddyfile"}, trailers: true, http2: true,
 		sidecar: overSocket, swap: [][2]string{{"forward_auth 127.0.0.1:9470", "forward_auth unix//run/revocast/auth.sock"}},
 	},
 	{
