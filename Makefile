@@ -98,10 +98,18 @@ loadtest: build ## load a stack of its own on this machine; results in loadtest/
 keycloak: ## run the tests beside a real Keycloak, which is fetched first (JDK of 17, 21 or 25)
 	@settings=$$(scripts/install-keycloak.sh) && eval "$$settings" && go test -count=1 -v -timeout 20m ./services/e2e/keycloak
 
+# The names are those of the proxies; `-unix` is the same one, asking over a Unix socket.
+PROXIES := nginx haproxy caddy traefik envoy
+.PHONY: proxies
+proxies: ## install real proxies and test deploy/proxies with them (PROXIES="nginx envoy": only these)
+	@scripts/install-proxies.sh $(PROXIES)
+	@REVOCAST_PROXIES='$(TOOLS)/proxies' go test -count=1 -timeout 20m \
+		-run '^(TestReadings|TestProxies)$$/^($(subst $() ,|,$(strip $(PROXIES))))(-unix)?$$' ./services/e2e/proxies
+
 # --- what CI runs -------------------------------------------------------------
 
 # Cheap phases first. The race tests come last, so that a run ends with Go's lines.
-CHECKS := check-format lint check-proto check-docs check-tidy vet build-alone fuzz race
+CHECKS := check-format lint check-proto check-docs check-tidy vet build-alone fuzz check-proxies race
 
 .PHONY: check
 check: ## everything CI checks: format, lint, generated code, docs, builds, fuzz, race tests
@@ -131,6 +139,12 @@ check-docs:
 .PHONY: check-tidy
 check-tidy:
 	@set -e; for dir in $$(go list -f '{{.Dir}}' -m); do (cd "$$dir" && GOWORK=off go mod tidy -diff); done
+
+# The one whose package is there in seconds; make proxies is about all of them.
+.PHONY: check-proxies
+check-proxies:
+	@if command -v apt-get >/dev/null; then $(MAKE) --no-print-directory proxies PROXIES=nginx; \
+	else echo 'nginx is not tested: its package needs apt-get'; fi
 
 .PHONY: vet
 vet:
