@@ -28,8 +28,11 @@ var all = []proxy{
 		name: "nginx-unix", program: "nginx", files: []string{"nginx.conf"}, args: nginxArgs, keeps: nginxKeeps,
 		// With the other family of headers, too.
 		swap: [][2]string{
-			nginxPaths, {"server 127.0.0.1:9470;", "server unix:/run/revocast/auth.sock;"},
-			{"X-Forwarded-Method", "X-Original-Method"}, {"X-Forwarded-Host", "X-Original-Host"}, {"X-Forwarded-Uri", "X-Original-Uri"},
+			nginxPaths,
+			{"server 127.0.0.1:9470;", "server unix:/run/revocast/auth.sock;"},
+			{"X-Forwarded-Method", "X-Original-Method"},
+			{"X-Forwarded-Host", "X-Original-Host"},
+			{"X-Forwarded-Uri", "X-Original-Uri"},
 		},
 		sidecar: append([]string{"--original-headers", "x-original"}, overSocket...),
 	},

@@ -49,9 +49,21 @@ func testRoutes(t *testing.T, r *rig, token string) {
 		method, target, token string
 		status                int
 	}{
-		{"GET", "/public/a", "", 200}, {"GET", "/public/a/", "", 200}, {"GET", "/public/a%20b?c=../d", "", 200}, {"GET", "/health", "", 200}, {"HEAD", "/health", "", 200},
-		{"POST", "/health", "", 401}, {"POST", "/health", token, 200}, {"GET", "/orders", "", 401}, {"GET", "/orders/", token, 200}, {"POST", "/orders/1", token, 403},
-		{"GET", "/secret/a", token, 403}, {"GET", "/secret", token, 403}, {"GET", "/secret/", "", 401}, {"GET", "/publicity", "", 401}, {"GET", "/healthy", "", 401},
+		{"GET", "/public/a", "", 200},
+		{"GET", "/public/a/", "", 200},
+		{"GET", "/public/a%20b?c=../d", "", 200},
+		{"GET", "/health", "", 200},
+		{"HEAD", "/health", "", 200},
+		{"POST", "/health", "", 401},
+		{"POST", "/health", token, 200},
+		{"GET", "/orders", "", 401},
+		{"GET", "/orders/", token, 200},
+		{"POST", "/orders/1", token, 403},
+		{"GET", "/secret/a", token, 403},
+		{"GET", "/secret", token, 403},
+		{"GET", "/secret/", "", 401},
+		{"GET", "/publicity", "", 401},
+		{"GET", "/healthy", "", 401},
 	} {
 		if a, seen := check(t, request(c.method, c.target, "api.example", c.token), c.token); a.status != c.status || (len(seen) == 1) != (c.status == 200) {
 			t.Errorf("%s %s: %s, and %d arrived; want %d", c.method, c.target, a, len(seen), c.status)

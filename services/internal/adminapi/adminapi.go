@@ -23,13 +23,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/revocast/revocast/events"
+	"github.com/revocast/revocast/events/tlsfiles"
 	"github.com/revocast/revocast/services/internal/account"
 	"github.com/revocast/revocast/services/internal/issue"
 	"github.com/revocast/revocast/services/internal/oauth"
 	"github.com/revocast/revocast/services/internal/operators"
 	"github.com/revocast/revocast/services/internal/problem"
 	"github.com/revocast/revocast/services/internal/session"
-	"github.com/revocast/revocast/events/tlsfiles"
 )
 
 // Service is what operators may do.

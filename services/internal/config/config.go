@@ -30,13 +30,13 @@ import (
 
 	"github.com/revocast/revocast/events/natsconn"
 	"github.com/revocast/revocast/events/subject"
+	"github.com/revocast/revocast/events/tlsfiles"
 	"github.com/revocast/revocast/services/internal/canary"
 	"github.com/revocast/revocast/services/internal/remote"
 	"github.com/revocast/revocast/services/internal/risk"
 	"github.com/revocast/revocast/services/internal/session"
 	"github.com/revocast/revocast/services/internal/signals/provider"
 	"github.com/revocast/revocast/services/internal/throttle"
-	"github.com/revocast/revocast/events/tlsfiles"
 )
 
 // Config is everything an issuer is told. Durations are in Go's notation.
