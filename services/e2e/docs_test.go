@@ -124,7 +124,7 @@ func runDocument(t *testing.T, s session, fences []fence) {
 // after a moment.
 func freePorts(t *testing.T) {
 	t.Helper()
-	for _, port := range []int{4222, 8080, 8081, 8082, 9470, 9471, 9472, 9480, 9481, 9482} {
+	for _, port := range []int{4222, 8080, 8081, 8082, 9000, 9470, 9471, 9472, 9480, 9481, 9482} {
 		var last error
 		ticker := time.NewTicker(100 * time.Millisecond)
 		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-ticker.C {

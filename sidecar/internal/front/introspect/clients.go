@@ -121,6 +121,9 @@ func (c Clients) add(one client) error {
 		return fmt.Errorf("secret_hash: want %s and the hash in base64url without padding", hashPrefix)
 	}
 	hash := [sha256.Size]byte(sum)
+	if hash == sha256.Sum256(nil) {
+		return errors.New("secret_hash: it is the hash of nothing; was the secret's variable empty?")
+	}
 	if _, taken := c.bearers[hash]; taken {
 		return errors.New("secret_hash: another client has it, too")
 	}

@@ -324,6 +324,7 @@ func TestReadClients(t *testing.T) {
 		"[{id: a, secret_hash: \"sha256:hush\"}]":                                                    "secret_hash: want",
 		"[{id: a, secret_hash: \"" + hash(secret) + "=\"}]":                                          "secret_hash: want",
 		"[{id: a, secret_hash: \"" + strings.TrimPrefix(hash(secret), "sha256:") + "\"}]":            "secret_hash: want",
+		"[{id: a, secret_hash: \"" + hash("") + "\"}]":                                               "the hash of nothing",
 		"[{id: a, secret_hash: \"" + hash("x") + "\"}, {id: b, secret_hash: \"" + hash("x") + "\"}]": "another client has it",
 		"[{id: a, certificate: true}]\n---\n[]":                                                      "more than one document",
 		"# " + strings.Repeat("a", 1<<20):                                                            "larger than",
