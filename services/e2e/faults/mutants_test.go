@@ -28,7 +28,7 @@ var mutants = []mutant{
 		single,
 	},
 	{
-		"entries are applied after the heartbeats that follow them", "internal/app/view.go",
+		"entries are applied after the heartbeats that follow them", "internal/node/view.go",
 		"func (s *sink) Apply(a replica.Apply) error {\n",
 		"var late []replica.Apply\n\nfunc (s *sink) Apply(a replica.Apply) error {\n	late = append(late, a)\n	a.Entries = nil\n	if len(late) > 3 {\n		a.Entries, late = late[0].Entries, late[1:]\n	}\n",
 		newSingle,
@@ -50,9 +50,9 @@ var mutants = []mutant{
 		[]strike{sidecarKilled, sidecarSuspended, partition, connectionsLost},
 	},
 	{
-		"whoever is connected is fresh, however old the last heartbeat", "internal/app/view.go",
-		"	s := v.syncer.State()\n	return s.FreshAsOf",
-		"	s := v.syncer.State()\n	if s.Phase != replica.Offline && !s.FreshAsOf.IsZero() {\n		s.FreshAsOf = time.Now()\n	}\n	return s.FreshAsOf",
+		"whoever is connected is fresh, however old the last heartbeat", "internal/node/view.go",
+		"	s := n.Syncer.State()\n	return s.FreshAsOf",
+		"	s := n.Syncer.State()\n	if s.Phase != replica.Offline && !s.FreshAsOf.IsZero() {\n		s.FreshAsOf = time.Now()\n	}\n	return s.FreshAsOf",
 		newSingle,
 		single,
 	},

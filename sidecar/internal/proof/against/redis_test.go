@@ -108,8 +108,8 @@ type remote struct{ client *redis.Client }
 func (remote) Prepare(*denylist.Token) {}
 
 // Lookup implements [verify.Denylist].
-func (r remote) Lookup(t *denylist.Token, _ time.Time) (denylist.Finding, error) {
-	n, err := r.client.Exists(context.Background(),
+func (r remote) Lookup(ctx context.Context, t *denylist.Token, _ time.Time) (denylist.Finding, error) {
+	n, err := r.client.Exists(ctx,
 		key(events.KindToken, string(t.ID)), key(events.KindSession, string(t.Session)), key(events.KindSubject, string(t.Subject)),
 		key(events.KindClient, string(t.Client)), key(events.KindKey, string(t.Key)), key(events.KindAll, ""),
 	).Result()
