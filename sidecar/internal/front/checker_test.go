@@ -12,6 +12,7 @@ import (
 	"github.com/revocast/revocast/sidecar/internal/denylist"
 	"github.com/revocast/revocast/sidecar/internal/denylist/memstore"
 	"github.com/revocast/revocast/sidecar/internal/front"
+	"github.com/revocast/revocast/sidecar/internal/front/fronttest"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/route"
 	"github.com/revocast/revocast/sidecar/internal/verifytest"
@@ -169,3 +170,6 @@ func TestIsIdentity(t *testing.T) {
 		}
 	}
 }
+
+// The checker refuses by itself what it is told, also what no transport would carry.
+func TestAttacks(t *testing.T) { fronttest.Attacks(t, fronttest.Direct) }

@@ -111,7 +111,7 @@ func BenchmarkRefused(b *testing.B) {
 	i := tokentest.NewIssuer(b, "")
 	v := newVerifier(b, config(), token.Issuer{Trust: i.Trust(), Keys: i.Keys(b)})
 	for name, raw := range map[string]string{
-		"members":  i.ES256.Raw(b, tokentest.Text(b, i.ES256.Header()), "{"+manyMembers(128)[1:]+`,"x":0}`),
+		"members":  i.ES256.Raw(b, tokentest.Text(b, i.ES256.Header()), "{"+tokentest.Members(128)[1:]+`,"x":0}`),
 		"nested":   i.ES256.Raw(b, tokentest.Text(b, i.ES256.Header()), `{"a":[[[[[[[[[[[`),
 		"alg-none": tokentest.Encode([]byte(`{"alg":"none","typ":"at+jwt"}`)) + ".e30.",
 	} {

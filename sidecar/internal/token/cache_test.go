@@ -49,7 +49,7 @@ func TestFailuresAreNotKept(t *testing.T) {
 	good := i.ES256.Sign(t, i.ES256.Header(), i.Claims(now))
 	old := i.ES256.Sign(t, i.ES256.Header(), tokentest.With(i.Claims(now), object{"exp": now.Add(-time.Hour).Unix(), "iat": now.Add(-2 * time.Hour).Unix()}))
 	for n := range 3 {
-		for _, bad := range []string{flip(good, 2), flip(good, 0), old, "x"} {
+		for _, bad := range []string{tokentest.Flip(good, 2), tokentest.Flip(good, 0), old, "x"} {
 			if _, err := v.Verify(t.Context(), bad, now); err == nil {
 				t.Fatal("a bad token passes")
 			}

@@ -1,7 +1,6 @@
 package token_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -36,14 +35,3 @@ func newVerifier(t testing.TB, cfg token.Config, issuers ...token.Issuer) *token
 }
 
 func config() token.Config { return token.Config{Leeway: 5 * time.Second, CacheBytes: 1 << 20} }
-
-// flip changes one character of a token's part.
-func flip(raw string, part int) string {
-	parts := strings.Split(raw, ".")
-	c := byte('A')
-	if parts[part][0] == c {
-		c = 'B'
-	}
-	parts[part] = string(c) + parts[part][1:]
-	return strings.Join(parts, ".")
-}

@@ -65,8 +65,8 @@ func New(t testing.TB, policy gate.Policy) *Rig {
 }
 
 // NewOn is [New] over a store of the test's. Its denylist is not written to it
-// unless the test runs it.
-func NewOn(t testing.TB, policy gate.Policy, store denylist.Store) *Rig {
+// unless the test runs it. Others are issuers that it trusts besides its own.
+func NewOn(t testing.TB, policy gate.Policy, store denylist.Store, others ...*tokentest.Issuer) *Rig {
 	t.Helper()
 	r := &Rig{Issuer: tokentest.NewIssuer(t, ""), View: &View{asOf: time.Now(), ready: true}, Metrics: prometheus.NewRegistry()}
 	var err error
@@ -78,7 +78,11 @@ func NewOn(t testing.TB, policy gate.Policy, store denylist.Store) *Rig {
 		t.Fatal(err)
 	}
 	cfg := token.Config{Leeway: 5 * time.Second, CacheBytes: 1 << 30}
-	tokens, err := token.New(cfg, []token.Issuer{{Trust: r.Issuer.Trust(), Keys: r.Issuer.Keys(t)}}, r.Denylist, cache)
+	var issuers []token.Issuer
+	for _, i := range append(others, r.Issuer) {
+		issuers = append(issuers, token.Issuer{Trust: i.Trust(), Keys: i.Keys(t)})
+	}
+	tokens, err := token.New(cfg, issuers, r.Denylist, cache)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,17 @@ func (s *service) Check(ctx context.Context, _ *healthv1.HealthCheckRequest) (*h
 // serve puts the service up behind an interceptor, on TCP.
 func serve(t *testing.T, i *grpcmw.Interceptor) (*grpc.ClientConn, *service) {
 	t.Helper()
+	s, address := listen(t, i)
+	c, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // what it was doing is over
+	return c, s
+}
+
+func listen(t *testing.T, i *grpcmw.Interceptor) (behind *service, address string) {
+	t.Helper()
 	s := &service{}
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -79,18 +90,13 @@ func serve(t *testing.T, i *grpcmw.Interceptor) (*grpc.ClientConn, *service) {
 	healthv1.RegisterHealthServer(server, s)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	c, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		_ = c.Close() // what it was doing is over
 		server.Stop()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
-	return c, s
+	return s, l.Addr().String()
 }
 
 // statuses are what the codes mean to HTTP.

@@ -1,9 +1,8 @@
 package httpmw_test
 
 import (
-	"bufio"
-	"fmt"
-	"net"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,53 +32,51 @@ func (a *application) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	a.claims, a.known = verify.FromContext(r.Context())
 }
 
-// send writes a request as it stands, which no client in between puts right.
-func send(t *testing.T, server *httptest.Server, r fronttest.Request) (status int, header http.Header) {
+// protected is a server with an application behind the middleware.
+func protected(t *testing.T, check *front.Checker) (*httptest.Server, *application) {
 	t.Helper()
-	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // the server may have been first
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", r.Method, r.Target, r.Host)
-	for name, values := range r.Header {
-		for _, v := range values {
-			fmt.Fprintf(&b, "%s: %s\r\n", name, v)
-		}
-	}
-	if _, err := c.Write([]byte(b.String() + "\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: r.Method})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := answer.Body.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, answer.Header
+	app := &application{}
+	server := httptest.NewUnstartedServer(httpmw.Over(check)(app))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	t.Cleanup(server.Close)
+	return server, app
 }
 
 // The middleware answers as all fronts do, and tells handlers in two ways the same.
-func TestScripts(t *testing.T) {
-	fronttest.Run(t, func(t *testing.T, check *front.Checker) fronttest.Do {
-		var app application
-		server := httptest.NewServer(httpmw.Over(check)(&app))
-		t.Cleanup(server.Close)
-		return func(t *testing.T, r fronttest.Request) fronttest.Response {
-			t.Helper()
-			app = application{}
-			status, header := send(t, server, r)
-			if status != http.StatusOK && app.header != nil {
-				t.Errorf("%d, and the handler was called", status)
-			}
-			if string(app.claims.Subject) != app.header.Get("X-Auth-Subject") || app.known != (app.claims.Subject != "") {
-				t.Errorf("the context says %q, %t; the header %q", app.claims.Subject, app.known, app.header.Get("X-Auth-Subject"))
-			}
-			return fronttest.Response{Status: status, Header: header, Application: app.header}
-		}
+func TestScripts(t *testing.T) { fronttest.Run(t, through) }
+
+// Whatever is refused never reaches the handler.
+func TestAttacks(t *testing.T) {
+	t.Run("requests", func(t *testing.T) { fronttest.Attacks(t, through) })
+	t.Run("texts", func(t *testing.T) {
+		fronttest.Texts(t, func(t *testing.T, check *front.Checker) fronttest.Door {
+			server, app := protected(t, check)
+			return fronttest.Door{Address: server.Listener.Addr().String(), Reached: func(fronttest.Response) bool {
+				defer func() { *app = application{} }()
+				return app.header != nil
+			}}
+		})
 	})
+}
+
+// through sends requests to a handler behind the middleware.
+func through(t *testing.T, check *front.Checker) fronttest.Do {
+	t.Helper()
+	server, app := protected(t, check)
+	return func(t *testing.T, r fronttest.Request) fronttest.Response {
+		t.Helper()
+		*app = application{}
+		got := fronttest.Send(t, server.Listener.Addr().String(), r)
+		if got.Status != http.StatusOK && app.header != nil {
+			t.Errorf("%d, and the handler was called", got.Status)
+		}
+		if string(app.claims.Subject) != app.header.Get("X-Auth-Subject") || app.known != (app.claims.Subject != "") {
+			t.Errorf("the context says %q, %t; the header %q", app.claims.Subject, app.known, app.header.Get("X-Auth-Subject"))
+		}
+		got.Application = app.header
+		return got
+	}
 }
 
 func get(t *testing.T, target, token string) *http.Request {

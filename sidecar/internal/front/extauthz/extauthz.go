@@ -10,11 +10,12 @@
 //     and removes every other header of the request that could be taken for one.
 //   - A denial is an answer and not an error of the call: no proxy that lets requests
 //     pass when calls fail can be made to by a client.
-//   - A request that is not described is refused.
+//   - A request that is not described, or in two ways at once, is refused.
 //   - What Check is told is neither kept nor logged.
 package extauthz
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -52,7 +53,8 @@ func read(a *authv3.AttributeContext) (r front.Request, identity []string) {
 		demands[name] = []string{value}
 	}
 	ask, err := front.AskOf(demands)
-	r.Ask, r.Unreadable = ask, err != nil || asked == nil
+	twice := len(asked.GetHeaders()) > 0 && len(asked.GetHeaderMap().GetHeaders()) > 0
+	r.Ask, r.Unreadable = ask, err != nil || asked == nil || twice
 	for name, value := range headers(asked) {
 		switch {
 		case strings.EqualFold(name, "Authorization"):
@@ -65,7 +67,8 @@ func read(a *authv3.AttributeContext) (r front.Request, identity []string) {
 }
 
 // headers are those of the request. Envoy tells them in one of two ways: with fields
-// of the same name joined by commas, or (`encode_raw_headers`) one by one.
+// of the same name joined by commas, or (`encode_raw_headers`) one by one, and then in
+// bytes. Whoever does both at once is not believed in either: all are given.
 func headers(r *authv3.AttributeContext_HttpRequest) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for name, value := range r.GetHeaders() {
@@ -73,15 +76,12 @@ func headers(r *authv3.AttributeContext_HttpRequest) iter.Seq2[string, string] {
 				return
 			}
 		}
-		if len(r.GetHeaders()) > 0 {
-			return
-		}
 		for _, h := range r.GetHeaderMap().GetHeaders() {
-			value := h.GetValue()
-			if raw := h.GetRawValue(); len(raw) > 0 {
-				value = string(raw)
+			value, raw := h.GetValue(), string(h.GetRawValue())
+			if raw != "" && value != "" && !yield(h.GetKey(), raw) {
+				return
 			}
-			if !yield(h.GetKey(), value) {
+			if !yield(h.GetKey(), cmp.Or(value, raw)) {
 				return
 			}
 		}

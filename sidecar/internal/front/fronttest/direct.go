@@ -12,9 +12,13 @@ import (
 func Direct(_ *testing.T, check *front.Checker) Do {
 	return func(t *testing.T, r Request) Response {
 		t.Helper()
-		answer := check.Check(t.Context(), front.Request{
-			Method: r.Method, Host: r.Host, Target: r.Target, Authorization: r.Header["Authorization"],
-		})
+		asked := front.Request{Method: r.Method, Host: r.Host, Target: r.Target}
+		for name, values := range r.Header {
+			if strings.EqualFold(name, "Authorization") {
+				asked.Authorization = append(asked.Authorization, values...)
+			}
+		}
+		answer := check.Check(t.Context(), asked)
 		given := Response{Status: answer.Decision.Status(), Header: http.Header{}}
 		for _, f := range append(answer.Refusal(), answer.Fresh()) {
 			given.Header.Set(f.Name, f.Value)

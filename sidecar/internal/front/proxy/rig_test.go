@@ -135,7 +135,8 @@ type entrance struct {
 	stop    func()
 }
 
-// newEntrance serves clients by kind: http, h2 or unix.
+// newEntrance serves clients by kind, within the sidecar's bound of a header: http, h2,
+// h2c or unix.
 func newEntrance(t *testing.T, kind string, a *application, check *front.Checker, change ...func(*proxy.Config)) *entrance {
 	t.Helper()
 	upstream, err := proxy.ParseUpstream(a.url)
@@ -157,7 +158,13 @@ func newEntrance(t *testing.T, kind string, a *application, check *front.Checker
 	e.server = httptest.NewUnstartedServer(e.Proxy)
 	e.server.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
 	e.server.Config.DisableGeneralOptionsHandler = true
+	e.server.Config.MaxHeaderBytes = 32 << 10
 	switch kind {
+	case "h2c":
+		e.server.Config.Protocols = new(http.Protocols)
+		e.server.Config.Protocols.SetUnencryptedHTTP2(true)
+		e.server.Start()
+		e.client = e.server.Client()
 	case "http":
 		e.server.Start()
 		e.client = e.server.Client()
