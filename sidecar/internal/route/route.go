@@ -9,7 +9,8 @@
 //
 // Rules are only as good as the agreement about what a path means, and servers
 // differ: some resolve dots, decode slashes, drop what follows a semicolon. So where
-// there are rules at all, a path that two servers may read differently is refused.
+// there are rules at all, a path that two servers may read differently is refused, and
+// where one names a host, so is a request whose host is missing or may be read as another.
 // Only a slash at the end, about which nobody agrees, makes no difference to rules:
 // "/orders" takes "/orders/", and "/orders/" takes "/orders" unless that has a rule
 // of its own.
@@ -25,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -51,6 +53,8 @@ var ErrAmbiguous = errors.New("the request's path can be read in more than one w
 // concurrent use.
 type Table struct {
 	mux *http.ServeMux
+	// hosts: a rule names one, so that requests must, too.
+	hosts bool
 }
 
 // New makes a table, or names every fault of the rules at once.
@@ -81,6 +85,7 @@ func New(rules []Rule) (*Table, error) {
 				continue
 			}
 			named[pattern] = true
+			t.hosts = t.hosts || pattern[strings.IndexByte(pattern, ' ')+1] != '/'
 			if alias != "" {
 				aliases[alias] = rule
 			}
@@ -123,7 +128,7 @@ func spell(given string) (pattern, alias string, err error) {
 		return "", "", errors.New("want [METHOD ][HOST]/[PATH]")
 	}
 	path = "/" + path
-	if host != canonical(host) {
+	if name, ok := canonical(host); host != "" && (!ok || name != host) {
 		return "", "", errors.New("want the host in lower case, without a port")
 	}
 	if _, _, ok := split(path); !ok {
@@ -172,13 +177,14 @@ func (t *Table) Find(method, host, target string) (*Rule, error) {
 		return nil, nil //nolint:nilnil // no rule is no error
 	}
 	raw, path, ok := split(target)
-	if !ok || !token(method) {
+	name, known := canonical(host)
+	if !ok || !token(method) || t.hosts && !known {
 		return nil, ErrAmbiguous
 	}
 	if len(raw) > 1 {
 		raw, path = strings.TrimSuffix(raw, "/"), strings.TrimSuffix(path, "/")
 	}
-	handler, _ := t.mux.Handler(&http.Request{Method: method, Host: canonical(host), URL: &url.URL{Path: path, RawPath: raw}})
+	handler, _ := t.mux.Handler(&http.Request{Method: method, Host: name, URL: &url.URL{Path: path, RawPath: raw}})
 	if rule, ok := handler.(taken); ok {
 		return rule.Rule, nil
 	}
@@ -186,12 +192,28 @@ func (t *Table) Find(method, host, target string) (*Rule, error) {
 }
 
 // canonical is a host as rules name it: names are compared without regard to case,
-// the root's dot and the port say nothing of whose resource it is.
-func canonical(host string) string {
+// the root's dot and the port say nothing of whose resource it is. It is not ok where
+// there is none, or where servers differ about it: a name before it, a path behind it,
+// two of them, or a port that is none.
+func canonical(host string) (name string, ok bool) {
+	port := ""
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.Contains(host[i:], "]") {
-		host = host[:i]
+		host, port = host[:i], host[i+1:]
 	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
+	name = strings.ToLower(strings.TrimSuffix(host, "."))
+	if strings.Trim(port, "0123456789") != "" {
+		return name, false
+	}
+	if address, bracketed := strings.CutPrefix(host, "["); bracketed {
+		ip, err := netip.ParseAddr(strings.TrimSuffix(address, "]"))
+		return name, err == nil && ip.Is6() && ip.Zone() == "" && strings.HasSuffix(address, "]")
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return name, false
+		}
+	}
+	return name, true
 }
 
 // split gives the path of a request target, as sent and decoded. It is not ok where

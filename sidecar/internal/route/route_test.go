@@ -75,8 +75,8 @@ func TestFind(t *testing.T) {
 		{"GET", "admin.example.:443", "/x", "admin"},
 		{"GET", "admin.example.evil", "/x", "read"},
 		{"GET", "[::1]:80", "/x", "read"},
-		{"GET", "", "/files", "files"},
-		{"GET", "", "/files/a/b", "files"},
+		{"GET", "api.example", "/files", "files"},
+		{"GET", "api.example", "/files/a/b", "files"},
 		{"PROPFIND", "api.example", "/x", "read"},
 	} {
 		rule, err := all.Find(c.method, c.host, c.target)
@@ -115,6 +115,32 @@ func TestAmbiguous(t *testing.T) {
 	}
 }
 
+// Where a rule names a host, what two servers may read as two hosts is none, nor is no
+// host; where none does, hosts do not matter.
+func TestHosts(t *testing.T) {
+	named := table(t, scope("x", "/x"), route.Rule{Match: []string{"public.example/", "[2001:db8::1]/"}, Anonymous: true})
+	for _, host := range []string{
+		"", ":80", ".", "public.example:x", "public.example:-1", "public.example:80@api.example", "public.example@api.example", "public.example,api.example",
+		"public.example, api.example", "public.example api.example", "public.example/", "public.example?", "public.example#", `public.example\`, "public.example\x00",
+		"public..example", ".public.example", "public.example..", "p\u00fcblic.example", "%70ublic.example", "[::1", "[public.example]", "[::1%25eth0]", "[127.0.0.1]", "::1", "[::1]:x",
+	} {
+		if rule, err := named.Find("GET", host, "/"); !errors.Is(err, route.ErrAmbiguous) || rule != nil {
+			t.Errorf("%q: %+v, %v", host, rule, err)
+		}
+		if rule, err := table(t, scope("x", "/x")).Find("GET", host, "/x"); err != nil || rule == nil {
+			t.Errorf("%q, where no rule names a host: %v", host, err)
+		}
+	}
+	for host, public := range map[string]bool{
+		"public.example": true, "PUBLIC.example": true, "public.example.": true, "public.example:": true, "public.example:8080": true, "public.example.:8080": true,
+		"[2001:db8::1]": true, "[2001:DB8::1]:443": true, "api.example": false, "my_service:80": false, "127.0.0.1": false, "localhost": false,
+	} {
+		if rule, err := named.Find("GET", host, "/"); err != nil || (rule != nil) != public {
+			t.Errorf("%q: %+v, %v", host, rule, err)
+		}
+	}
+}
+
 // Where there are no rules, nothing about a path matters.
 func TestNoRules(t *testing.T) {
 	for _, none := range []*route.Table{{}, table(t)} {
@@ -139,6 +165,7 @@ func TestNewRefuses(t *testing.T) {
 		`rule 1: match "/a;b": the request's path`:              {scope("x", "/a;b")},
 		`rule 1: match "API.example/": want the host`:           {scope("x", "API.example/")},
 		`rule 1: match "a.example:80/": want`:                   {scope("x", "a.example:80/")},
+		`rule 1: match "a@b.example/": want`:                    {scope("x", "a@b.example/")},
 		`rule 1: match "/{"`:                                    {scope("x", "/{")},
 		`rule 1: match "": `:                                    {scope("x", "")},
 		`rule 1: match "GET": `:                                 {scope("x", "GET")},

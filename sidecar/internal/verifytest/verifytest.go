@@ -58,14 +58,15 @@ type Rig struct {
 	Verifier *verify.Verifier
 }
 
-// New makes a rig under policy whose view is ready and fresh as of now.
-func New(t testing.TB, policy gate.Policy) *Rig {
+// New makes a rig under policy whose view is ready and fresh as of now. Others are
+// issuers that it trusts besides its own.
+func New(t testing.TB, policy gate.Policy, others ...*tokentest.Issuer) *Rig {
 	t.Helper()
-	return NewOn(t, policy, memstore.New())
+	return NewOn(t, policy, memstore.New(), others...)
 }
 
 // NewOn is [New] over a store of the test's. Its denylist is not written to it
-// unless the test runs it. Others are issuers that it trusts besides its own.
+// unless the test runs it.
 func NewOn(t testing.TB, policy gate.Policy, store denylist.Store, others ...*tokentest.Issuer) *Rig {
 	t.Helper()
 	r := &Rig{Issuer: tokentest.NewIssuer(t, ""), View: &View{asOf: time.Now(), ready: true}, Metrics: prometheus.NewRegistry()}

@@ -38,6 +38,7 @@ func protected(t *testing.T, check *front.Checker) (*httptest.Server, *applicati
 	app := &application{}
 	server := httptest.NewUnstartedServer(httpmw.Over(check)(app))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.DisableGeneralOptionsHandler = true // the server's own would answer "OPTIONS *"
 	server.Start()
 	t.Cleanup(server.Close)
 	return server, app
@@ -49,15 +50,17 @@ func TestScripts(t *testing.T) { fronttest.Run(t, through) }
 // Whatever is refused never reaches the handler.
 func TestAttacks(t *testing.T) {
 	t.Run("requests", func(t *testing.T) { fronttest.Attacks(t, through) })
-	t.Run("texts", func(t *testing.T) {
-		fronttest.Texts(t, func(t *testing.T, check *front.Checker) fronttest.Door {
-			server, app := protected(t, check)
-			return fronttest.Door{Address: server.Listener.Addr().String(), Reached: func(fronttest.Response) bool {
-				defer func() { *app = application{} }()
-				return app.header != nil
-			}}
-		})
-	})
+	t.Run("texts", func(t *testing.T) { fronttest.Texts(t, door) })
+	t.Run("disguises", func(t *testing.T) { fronttest.Disguises(t, door) })
+}
+
+func door(t *testing.T, check *front.Checker) fronttest.Door {
+	t.Helper()
+	server, app := protected(t, check)
+	return fronttest.Door{Address: server.Listener.Addr().String(), Reached: func(fronttest.Response) bool {
+		defer func() { *app = application{} }()
+		return app.header != nil
+	}}
 }
 
 // through sends requests to a handler behind the middleware.

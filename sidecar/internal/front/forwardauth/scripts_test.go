@@ -60,15 +60,23 @@ func TestScripts(t *testing.T) {
 func TestProxyThatDoesNotTell(t *testing.T) {
 	const script = `
 route match=/public/ anonymous
+route match=admin.example/ roles=admin
 GET api.example/public/
 => 400
   Www-Authenticate: Bearer realm="orders", error="invalid_request", error_description="The request cannot be read in one way only"`
 	for name, header := range map[string]http.Header{
-		"nothing":      {},
-		"no path":      {"X-Forwarded-Method": {"GET"}, "X-Forwarded-Host": {"api.example"}},
-		"no method":    {"X-Forwarded-Host": {"api.example"}, "X-Forwarded-Uri": {"/public/"}},
-		"path twice":   {"X-Forwarded-Method": {"GET"}, "X-Forwarded-Host": {"api.example"}, "X-Forwarded-Uri": {"/public/", "/secret"}},
-		"other family": {"X-Original-Method": {"GET"}, "X-Original-Host": {"api.example"}, "X-Original-Uri": {"/public/"}},
+		"nothing":       {},
+		"no path":       {"X-Forwarded-Method": {"GET"}, "X-Forwarded-Host": {"api.example"}},
+		"no method":     {"X-Forwarded-Host": {"api.example"}, "X-Forwarded-Uri": {"/public/"}},
+		"path twice":    {"X-Forwarded-Method": {"GET"}, "X-Forwarded-Host": {"api.example"}, "X-Forwarded-Uri": {"/public/", "/secret"}},
+		"no host":       {"X-Forwarded-Method": {"GET"}, "X-Forwarded-Uri": {"/public/"}},
+		"host twice":    {"X-Forwarded-Method": {"GET"}, "X-Forwarded-Host": {"api.example", "admin.example"}, "X-Forwarded-Uri": {"/public/"}},
+		"hosts joined":  {"X-Forwarded-Method": {"GET"}, "X-Forwarded-Host": {"api.example, admin.example"}, "X-Forwarded-Uri": {"/public/"}},
+		"paths joined":  {"X-Forwarded-Method": {"GET"}, "X-Forwarded-Host": {"api.example"}, "X-Forwarded-Uri": {"/public/, /secret"}},
+		"method twice":  {"X-Forwarded-Method": {"GET", "POST"}, "X-Forwarded-Host": {"api.example"}, "X-Forwarded-Uri": {"/public/"}},
+		"joined method": {"X-Forwarded-Method": {"GET, POST"}, "X-Forwarded-Host": {"api.example"}, "X-Forwarded-Uri": {"/public/"}},
+		"look-alikes":   {"X_forwarded_method": {"GET"}, "X_forwarded_host": {"api.example"}, "X_forwarded_uri": {"/public/"}},
+		"other family":  {"X-Original-Method": {"GET"}, "X-Original-Host": {"api.example"}, "X-Original-Uri": {"/public/"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := fronttest.Play(t, script, func(t *testing.T, check *front.Checker) fronttest.Do {

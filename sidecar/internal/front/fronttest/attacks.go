@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/sidecar/internal/denylist/memstore"
 	"github.com/revocast/revocast/sidecar/internal/front"
 	"github.com/revocast/revocast/sidecar/internal/gate"
 	"github.com/revocast/revocast/sidecar/internal/token"
@@ -29,7 +28,7 @@ type Siege struct {
 func Besiege(t *testing.T) Siege {
 	t.Helper()
 	theirs, same := tokentest.NewIssuer(t, "their-"), tokentest.NewIssuer(t, "")
-	rig := verifytest.NewOn(t, gate.DefaultPolicy(), memstore.New(), theirs, same)
+	rig := verifytest.New(t, gate.DefaultPolicy(), theirs, same)
 	now := time.Now()
 	return Siege{rig.Checker(t), rig.Issuer.Good(t, now, nil), tokentest.Attacks(t, now, rig.Issuer, theirs, same)}
 }

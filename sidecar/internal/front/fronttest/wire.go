@@ -165,4 +165,3 @@ func firstOf(a, b error) error {
 	}
 	return b
 }
-

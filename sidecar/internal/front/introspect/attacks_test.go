@@ -79,17 +79,17 @@ func TestAttacks(t *testing.T) {
 		status int
 		answer string
 	}{
-		"two tokens":             {good + "&" + bad, http.StatusBadRequest, `{"error":"invalid_request"}`},
-		"two alike":              {good + "&" + good, http.StatusBadRequest, `{"error":"invalid_request"}`},
-		"two, one encoded":       {good + "&%74oken=x", http.StatusBadRequest, `{"error":"invalid_request"}`},
-		"other case":             {strings.Replace(good, "token", "Token", 1), http.StatusBadRequest, `{"error":"invalid_request"}`},
-		"semicolon":              {"x=1;" + good, http.StatusBadRequest, `{"error":"invalid_request"}`},
-		"bad escape":             {good + "%zz", http.StatusBadRequest, `{"error":"invalid_request"}`},
-		"JSON":                   {`{"token":"` + s.Good + `"}`, http.StatusBadRequest, `{"error":"invalid_request"}`},
-		"with its scheme":        {form("token", "Bearer "+s.Good).Encode(), http.StatusOK, `{"active":false}`},
-		"NUL":                    {good + "%00", http.StatusOK, `{"active":false}`},
-		"NUL, as it is":          {good + "\x00", http.StatusOK, `{"active":false}`},
-		"many members":           {good + strings.Repeat("&x=", 20_000), http.StatusBadRequest, `{"error":"invalid_request"}`},
+		"two tokens":       {good + "&" + bad, http.StatusBadRequest, `{"error":"invalid_request"}`},
+		"two alike":        {good + "&" + good, http.StatusBadRequest, `{"error":"invalid_request"}`},
+		"two, one encoded": {good + "&%74oken=x", http.StatusBadRequest, `{"error":"invalid_request"}`},
+		"other case":       {strings.Replace(good, "token", "Token", 1), http.StatusBadRequest, `{"error":"invalid_request"}`},
+		"semicolon":        {"x=1;" + good, http.StatusBadRequest, `{"error":"invalid_request"}`},
+		"bad escape":       {good + "%zz", http.StatusBadRequest, `{"error":"invalid_request"}`},
+		"JSON":             {`{"token":"` + s.Good + `"}`, http.StatusBadRequest, `{"error":"invalid_request"}`},
+		"with its scheme":  {form("token", "Bearer "+s.Good).Encode(), http.StatusOK, `{"active":false}`},
+		"NUL":              {good + "%00", http.StatusOK, `{"active":false}`},
+		"NUL, as it is":    {good + "\x00", http.StatusOK, `{"active":false}`},
+		"many members":     {good + strings.Repeat("&x=", 20_000), http.StatusBadRequest, `{"error":"invalid_request"}`},
 	} {
 		if status, header, answer := send(t, c.body); status != c.status || answer != c.answer || header["Www-Authenticate"] != nil {
 			t.Errorf("%s: %d, %v, %s; want %d, %s", name, status, header, answer, c.status, c.answer)

@@ -31,14 +31,16 @@ func TestAttacks(t *testing.T) {
 			})
 		})
 	}
-	t.Run("texts", func(t *testing.T) {
-		fronttest.Texts(t, func(t *testing.T, check *front.Checker) fronttest.Door {
-			a := newApplication(t, "http", nil)
-			e := newEntrance(t, "http", a, check)
-			return fronttest.Door{
-				Address: e.server.Listener.Addr().String(),
-				Reached: func(fronttest.Response) bool { return len(a.take()) != 0 },
-			}
-		})
-	})
+	t.Run("texts", func(t *testing.T) { fronttest.Texts(t, door) })
+	t.Run("disguises", func(t *testing.T) { fronttest.Disguises(t, door) })
+}
+
+func door(t *testing.T, check *front.Checker) fronttest.Door {
+	t.Helper()
+	a := newApplication(t, "http", nil)
+	e := newEntrance(t, "http", a, check)
+	return fronttest.Door{
+		Address: e.server.Listener.Addr().String(),
+		Reached: func(fronttest.Response) bool { return len(a.take()) != 0 },
+	}
 }
