@@ -29,7 +29,7 @@ func testFrozen(t *testing.T, r *rig, token string) {
 	defer thaw()
 	// The kernel takes a moment until the last thread has stopped.
 	eventually(t, "the sidecar's silence", func() bool { return !r.healthy(t) })
-	t.Logf("frozen: %s", r.nothingPasses(t, token))
+	t.Logf("frozen: %s", r.nothingPasses(t, token, r.proxy.frozen))
 	thaw()
 	r.recovers(t, token)
 }
@@ -40,7 +40,7 @@ func testKilled(t *testing.T, r *rig, token string) {
 	if err := r.sidecar.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("killed: %s", r.nothingPasses(t, token))
+	t.Logf("killed: %s", r.nothingPasses(t, token, r.proxy.killed))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := r.sidecar.Up(ctx); err != nil {
@@ -67,8 +67,8 @@ func (r *rig) healthy(t *testing.T) bool {
 }
 
 // nothingPasses sends requests of all kinds at once, and again, over new connections and
-// kept ones, and says what clients saw.
-func (r *rig) nothingPasses(t *testing.T, token string) string {
+// kept ones, wants each answered with this status, and says how long that took.
+func (r *rig) nothingPasses(t *testing.T, token string, want int) string {
 	t.Helper()
 	mark := r.app.mark()
 	var mu sync.Mutex
@@ -81,8 +81,8 @@ func (r *rig) nothingPasses(t *testing.T, token string) string {
 			what = fmt.Sprint(status)
 		}
 		saw[what] = append(saw[what], took)
-		if status >= 200 && status < 400 {
-			t.Errorf("status %d while the sidecar answers nothing", status)
+		if status != want {
+			t.Errorf("status %d while the sidecar answers nothing, want %d", status, want)
 		}
 	}
 	client := newClient()
