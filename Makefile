@@ -144,7 +144,7 @@ check-tidy:
 # make proxies is about all of them.
 .PHONY: check-proxies
 check-proxies:
-	@PROXIES_DIR='$(TOOLS)/proxies' scripts/install-proxies.sh nginx; status=$$?; \
+	@PROXIES_DIR='$(TOOLS)/proxies' scripts/install-proxies.sh nginx >/dev/null; status=$$?; \
 	case $$status in \
 		0) $(MAKE) --no-print-directory proxies PROXIES=nginx ;; \
 		3) echo 'nginx is not tested' ;; \

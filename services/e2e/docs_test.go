@@ -124,7 +124,7 @@ func runDocument(t *testing.T, s session, fences []fence) {
 // after a moment.
 func freePorts(t *testing.T) {
 	t.Helper()
-	for _, port := range []int{4222, 8080, 8081, 8082, 9470, 9471, 9472, 9480, 9481, 9482} {
+	for _, port := range []int{4222, 8080, 8081, 8082, 9000, 9470, 9471, 9472, 9480, 9481, 9482} {
 		var last error
 		ticker := time.NewTicker(100 * time.Millisecond)
 		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-ticker.C {
@@ -167,8 +167,10 @@ func clone(t *testing.T, from, to string) {
 		switch {
 		case err != nil:
 			return err
-		case slices.Contains(left, name):
+		case slices.Contains(left, name) && entry.IsDir():
 			return fs.SkipDir
+		case slices.Contains(left, name):
+			return nil // a worktree's .git is a file
 		case entry.IsDir():
 			return os.MkdirAll(filepath.Join(to, name), 0o750)
 		case slices.Contains([]string{".test", ".prof", ".out"}, filepath.Ext(name)):

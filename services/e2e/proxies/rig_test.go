@@ -317,19 +317,26 @@ func (r *rig) login(t *testing.T, tokens int) session {
 	return s
 }
 
+// enforcement is who enforces a revocation.
+type enforcement struct {
+	Live, Confirmed int
+	Missing         []string
+}
+
+// end ends a session and waits for receipts, at most for as long as said.
+func (r *rig) end(t *testing.T, s session, wait string) enforcement {
+	t.Helper()
+	var done struct{ Enforcement enforcement }
+	post(t, r.Issuer().AdminURL()+"/admin/v1/revocations", "application/json", r.operator,
+		fmt.Sprintf(`{"kind":"session","id":%q,"wait":%q}`, s.id, wait), http.StatusCreated, &done)
+	return done.Enforcement
+}
+
 // revoke ends a session and returns with the receipt: every sidecar enforces it.
 func (r *rig) revoke(t *testing.T, s session) time.Duration {
 	t.Helper()
 	began := time.Now()
-	var done struct {
-		Enforcement struct {
-			Live, Confirmed int
-			Missing         []string
-		}
-	}
-	post(t, r.Issuer().AdminURL()+"/admin/v1/revocations", "application/json", r.operator,
-		fmt.Sprintf(`{"kind":"session","id":%q,"wait":"20s"}`, s.id), http.StatusCreated, &done)
-	if e := done.Enforcement; e.Live != 1 || e.Confirmed != 1 || len(e.Missing) > 0 {
+	if e := r.end(t, s, "20s"); e.Live != 1 || e.Confirmed != 1 || len(e.Missing) > 0 {
 		t.Fatalf("no receipt: %+v", e)
 	}
 	return time.Since(began)
