@@ -10,12 +10,12 @@ import (
 // answer waits for anything, and a timer and its place among its parent's children are
 // made for those that do.
 type patience struct {
-	context.Context
+	context.Context //nolint:containedctx // it is a context itself
 
 	within time.Duration
 
 	mu      sync.Mutex
-	waiting context.Context //nolint:containedctx // it is a context itself
+	waiting context.Context //nolint:containedctx // so is this
 	end     context.CancelFunc
 	over    bool
 }

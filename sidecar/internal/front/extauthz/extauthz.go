@@ -44,7 +44,7 @@ func (a authorization) register(s *grpc.Server) {
 }
 
 // handle is what protoc-gen-go-grpc would make of Check.
-func (a authorization) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+func (a authorization) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // grpc calls it so
 	q := new(question)
 	if err := decode(q); err != nil {
 		return nil, err

@@ -74,7 +74,7 @@ const (
 // two, one may be another's. Texts that are no UTF-8 are for the judge to refuse.
 func (q *question) read(message []byte) error {
 	once := false
-	return each(message, func(number protowire.Number, value []byte) error {
+	return each(message, func(number int, value []byte) error {
 		if number != requestAttributes {
 			return nil
 		}
@@ -83,10 +83,10 @@ func (q *question) read(message []byte) error {
 	})
 }
 
-func (q *question) attribute(number protowire.Number, value []byte) error {
+func (q *question) attribute(number int, value []byte) error {
 	switch number {
 	case attributesRequest:
-		return each(value, func(number protowire.Number, value []byte) error {
+		return each(value, func(number int, value []byte) error {
 			if number != requestHTTP {
 				return nil
 			}
@@ -104,7 +104,7 @@ func (q *question) attribute(number protowire.Number, value []byte) error {
 	return nil
 }
 
-func (q *question) http(number protowire.Number, value []byte) error {
+func (q *question) http(number int, value []byte) error {
 	switch number {
 	case httpMethod:
 		q.set(&q.method, value)
@@ -116,7 +116,7 @@ func (q *question) http(number protowire.Number, value []byte) error {
 		q.joined = true
 		return q.field(value)
 	case httpHeaderMap:
-		return each(value, func(number protowire.Number, value []byte) error {
+		return each(value, func(number int, value []byte) error {
 			if number != headerMapHeaders {
 				return nil
 			}
@@ -160,7 +160,7 @@ func (q *question) field(message []byte) error {
 // entry reads an entry of a map, or a HeaderValue. What is there twice is the last one's,
 // as in any other reading of it: Envoy writes each once.
 func entry(message []byte) (key, value, raw []byte, err error) {
-	err = each(message, func(number protowire.Number, field []byte) error {
+	err = each(message, func(number int, field []byte) error {
 		switch number {
 		case entryKey:
 			key = field
@@ -176,7 +176,7 @@ func entry(message []byte) (key, value, raw []byte, err error) {
 
 // each gives the fields of a message that are messages, texts or bytes, and passes over
 // all others.
-func each(message []byte, take func(number protowire.Number, value []byte) error) error {
+func each(message []byte, take func(number int, value []byte) error) error {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
 		if n < 0 {
@@ -195,7 +195,7 @@ func each(message []byte, take func(number protowire.Number, value []byte) error
 			return errMessage
 		}
 		message = message[n:]
-		if err := take(number, value); err != nil {
+		if err := take(int(number), value); err != nil {
 			return err
 		}
 	}
@@ -234,8 +234,8 @@ const (
 func nested(b []byte, number protowire.Number, fill func(b []byte) []byte) []byte {
 	b = protowire.AppendTag(b, number, protowire.BytesType)
 	start := len(b)
-	b = fill(append(b, 0)) // most lengths take one byte
-	size := uint64(len(b) - start - 1)
+	b = fill(append(b, 0))             // most lengths take one byte
+	size := uint64(len(b) - start - 1) //nolint:gosec // fill has appended
 	if more := protowire.SizeVarint(size) - 1; more > 0 {
 		b = append(b, make([]byte, more)...)
 		copy(b[start+1+more:], b[start+1:len(b)-more])

@@ -32,8 +32,12 @@ func BenchmarkCheck(b *testing.B) {
 	rig := verifytest.New(b, gate.DefaultPolicy())
 	a := authorization{rig.Checker(b)}
 	headers := []*corev3.HeaderValue{
-		{Key: ":authority", RawValue: []byte("api.example")}, {Key: ":path", RawValue: []byte("/orders/5")}, {Key: ":method", RawValue: []byte("GET")},
-		{Key: ":scheme", RawValue: []byte("https")}, {Key: "accept", RawValue: []byte("application/json")}, {Key: "user-agent", RawValue: []byte("Mozilla/5.0")},
+		{Key: ":authority", RawValue: []byte("api.example")},
+		{Key: ":path", RawValue: []byte("/orders/5")},
+		{Key: ":method", RawValue: []byte("GET")},
+		{Key: ":scheme", RawValue: []byte("https")},
+		{Key: "accept", RawValue: []byte("application/json")},
+		{Key: "user-agent", RawValue: []byte("Mozilla/5.0")},
 		{Key: "x-request-id", RawValue: []byte("0198f3a2-7c1e-7b3d-9a4f-000000000001")},
 		{Key: "authorization", RawValue: []byte("Bearer " + rig.Issuer.Good(b, time.Now(), tokentest.Object{"exp": time.Now().Add(time.Hour).Unix()}))},
 	}
