@@ -126,6 +126,7 @@ func TestProxies(t *testing.T) {
 			t.Run("forged", func(t *testing.T) { testForged(t, r, enforcing(good.tokens[0])) })
 			t.Run("body", func(t *testing.T) { testBody(t, r, good.tokens[0]) })
 			t.Run("routes", func(t *testing.T) { testRoutes(t, r, good.tokens[0]) })
+			t.Run("overrides", func(t *testing.T) { testOverrides(t, r, good.tokens[0]) })
 			t.Run("hosts", func(t *testing.T) { testHosts(t, r, good.tokens[0]) })
 			t.Run("http2", func(t *testing.T) { testHTTP2(t, r, good.tokens[0]) })
 			t.Run("smuggling", func(t *testing.T) { testSmuggling(t, r, good.tokens[0]) })

@@ -112,6 +112,27 @@ func testRoutes(t *testing.T, r *rig, token string) {
 	}
 }
 
+// What some applications take a request by for another does not arrive: the sidecar has
+// judged it by its method and path.
+func testOverrides(t *testing.T, r *rig, token string) {
+	for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL"} {
+		for _, spelt := range spellings(name) {
+			mark := r.app.mark()
+			a := send(t, r.address, get("/orders", "api.example", token, spelt+": DELETE"))
+			for _, s := range r.app.since(mark) {
+				for got := range s.Header {
+					if fold(got) == fold(name) {
+						t.Errorf("%s arrived as %s", spelt, got)
+					}
+				}
+			}
+			if spelt == name && a.status != http.StatusOK {
+				t.Errorf("%s: %s", name, a)
+			}
+		}
+	}
+}
+
 func first(request string) string {
 	line, _, _ := strings.Cut(request, "\n")
 	return line
