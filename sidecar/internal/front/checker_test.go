@@ -182,11 +182,11 @@ func TestBegins(t *testing.T) {
 			t.Errorf("%q: identity %t", name, !letter)
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() {
-		front.IsIdentity("Accept-Encoding")
-		front.IsIdentity("X.Auth.Subject")
-		front.IsOverride("X-Http-Method")
-	}); n != 0 {
+	var found bool
+	n := testing.AllocsPerRun(100, func() {
+		found = front.IsIdentity("Accept-Encoding") || !front.IsIdentity("X.Auth.Subject") || !front.IsOverride("X-Http-Method")
+	})
+	if n != 0 || found {
 		t.Errorf("%v allocations", n)
 	}
 }

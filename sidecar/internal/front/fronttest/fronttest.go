@@ -45,7 +45,7 @@ var scripts embed.FS
 
 // identity are the names that an application could find an identity header under, also
 // where CGI has made of them what can be a variable's name.
-var identity = regexp.MustCompile(`(?i)^x[^a-z0-9]auth[^a-z0-9]`) //nolint:gochecknoglobals // constant
+var identity = regexp.MustCompile(`(?i)^x[^a-z0-9]auth[^a-z0-9]`)
 
 // Request is what a client sends.
 type Request struct {
