@@ -102,9 +102,9 @@ keycloak: ## run the tests beside a real Keycloak, which is fetched first (JDK o
 PROXIES := nginx haproxy caddy traefik envoy
 .PHONY: proxies
 proxies: ## install real proxies and test deploy/proxies with them (PROXIES="nginx envoy": only these)
-	@scripts/install-proxies.sh $(PROXIES)
+	@PROXIES_DIR='$(TOOLS)/proxies' scripts/install-proxies.sh $(PROXIES)
 	@REVOCAST_PROXIES='$(TOOLS)/proxies' go test -count=1 -timeout 20m \
-		-run '^(TestReadings|TestProxies)$$/^($(subst $() ,|,$(strip $(PROXIES))))(-unix)?$$' ./services/e2e/proxies
+		-run '^Test(Readings|Documented|Proxies)$$/^($(subst $() ,|,$(strip $(PROXIES))))(-unix)?$$' ./services/e2e/proxies
 
 # --- what CI runs -------------------------------------------------------------
 
@@ -140,11 +140,16 @@ check-docs:
 check-tidy:
 	@set -e; for dir in $$(go list -f '{{.Dir}}' -m); do (cd "$$dir" && GOWORK=off go mod tidy -diff); done
 
-# The one whose package is there in seconds; make proxies is about all of them.
+# The one whose package is there in seconds, where the distribution has that version;
+# make proxies is about all of them.
 .PHONY: check-proxies
 check-proxies:
-	@if command -v apt-get >/dev/null; then $(MAKE) --no-print-directory proxies PROXIES=nginx; \
-	else echo 'nginx is not tested: its package needs apt-get'; fi
+	@PROXIES_DIR='$(TOOLS)/proxies' scripts/install-proxies.sh nginx >/dev/null; status=$$?; \
+	case $$status in \
+		0) $(MAKE) --no-print-directory proxies PROXIES=nginx ;; \
+		3) echo 'nginx is not tested' ;; \
+		*) exit $$status ;; \
+	esac
 
 .PHONY: vet
 vet:

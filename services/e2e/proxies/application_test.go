@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -74,9 +73,6 @@ func (a *application) since(mark int) []sighting {
 	return slices.Clone(a.seen[mark:])
 }
 
-// address is where it listens.
-func (a *application) address() string { return "127.0.0.1:" + strconv.Itoa(a.port) }
-
 // fold is a header's name as the least careful of gateways reads it: CGI makes no
 // difference between hyphens and underscores, some none between these and dots.
 func fold(name string) string {
@@ -91,15 +87,19 @@ func fold(name string) string {
 	}, strings.TrimSpace(name))
 }
 
-// told is all that a request says of who asks, by folded names, trailers included.
-func (s sighting) told() map[string][]string {
+// told is all that a request says of who asks, by folded names.
+func (s sighting) told(trailers bool) map[string][]string {
 	all := map[string][]string{}
-	for _, header := range []http.Header{s.Header, s.Trailer} {
+	add := func(header http.Header) {
 		for name, values := range header {
 			if n := fold(name); strings.HasPrefix(n, "x-auth-") || strings.HasPrefix(n, "x-revocast-") {
 				all[n] = append(all[n], values...)
 			}
 		}
+	}
+	add(s.Header)
+	if trailers {
+		add(s.Trailer)
 	}
 	return all
 }

@@ -3,6 +3,7 @@
 package proxies
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -42,7 +43,7 @@ func verified(t *testing.T, r *rig, s sighting, token string) {
 			t.Fatalf("the sidecar says %v", want)
 		}
 	}
-	told := s.told()
+	told := s.told(!r.proxy.trailers)
 	for _, name := range identity {
 		n := fold(name)
 		if values := slices.DeleteFunc(told[n], func(v string) bool { return v == "" && want.Get(name) == "" }); len(values) > 1 || strings.Join(values, "") != want.Get(name) {
@@ -103,10 +104,18 @@ func spellings(name string) []string {
 	}
 }
 
+// caller is who asks for what. known is the token if the sidecar knows by it who that is.
+type caller struct{ target, token, known string }
+
+// enforcing are those that a sidecar lets through.
+func enforcing(token string) []caller {
+	return []caller{{"/orders", token, token}, {"/public/a", "", ""}, {"/public/a", token, ""}}
+}
+
 // What a client says of itself never arrives: with a good token, without one on a route
 // that needs none, once and twice, in a trailer, and not by having what is verified
 // removed either.
-func testForged(t *testing.T, r *rig, token string) {
+func testForged(t *testing.T, r *rig, cases []caller) {
 	type forgery struct {
 		name   string
 		fields []string
@@ -132,9 +141,9 @@ func testForged(t *testing.T, r *rig, token string) {
 	for _, name := range []string{"X-Auth-Anything", "X-Auth-Subject-Id", "X-Auth-", "X-Revocast-Anything", "X_Auth_Anything", "x_auth-anything"} {
 		forgeries = append(forgeries, forgery{name, []string{name + ": forged"}, false})
 	}
-	forgeries = append(forgeries, forgery{"Connection: all", []string{"Connection: close, authorization, x-forwarded-uri, x-forwarded-host, x-forwarded-method, x-auth-roles"}, false})
+	forgeries = append(forgeries, forgery{"Connection: all", []string{"Connection: close, x-forwarded-uri, x-forwarded-host, x-forwarded-method, x-auth-roles"}, false})
 	arrived := 0
-	check := func(t *testing.T, f forgery, text, token string) {
+	check := func(t *testing.T, f forgery, text string, c caller) {
 		t.Helper()
 		mark := r.app.mark()
 		a := send(t, r.address, text)
@@ -144,8 +153,8 @@ func testForged(t *testing.T, r *rig, token string) {
 		}
 		for _, s := range seen {
 			arrived++
-			verified(t, r, s, token)
-			for name, values := range s.told() {
+			verified(t, r, s, c.known)
+			for name, values := range s.told(!r.proxy.trailers) {
 				if slices.Contains(values, "forged") && !slices.Contains(r.proxy.keeps, name) {
 					t.Errorf("%s arrived as %s", f.name, name)
 				}
@@ -157,21 +166,41 @@ func testForged(t *testing.T, r *rig, token string) {
 	}
 	for _, f := range forgeries {
 		t.Run(f.name, func(t *testing.T) {
-			check(t, f, get("/orders", "api.example", token, f.fields...), token)
-			check(t, f, get("/public/a", "api.example", "", f.fields...), "")
-			check(t, f, get("/public/a", "api.example", token, f.fields...), "")
+			for _, c := range cases {
+				check(t, f, get(c.target, "api.example", c.token, f.fields...), c)
+			}
 		})
 	}
 	for _, name := range identity {
-		if r.proxy.trailers {
-			continue
-		}
-		trailer := fmt.Sprintf("POST /uploads HTTP/1.1\nHost: a\nAuthorization: Bearer %s\nConnection: close\nTransfer-Encoding: chunked\nTrailer: %s\nTE: trailers\n\n3\nabc\n0\n%s: forged\n\n", token, name, name)
-		t.Run(name+", in a trailer", func(t *testing.T) { check(t, forgery{name: name}, trailer, token) })
+		t.Run(name+", in a trailer", func(t *testing.T) {
+			for _, c := range cases {
+				check(t, forgery{name: name}, fmt.Sprintf("POST %s HTTP/1.1\nHost: a\nAuthorization: Bearer %s\nConnection: close\nTransfer-Encoding: chunked\nTrailer: %s\nTE: trailers\n\n3\nabc\n0\n%s: forged\n\n", c.target, c.token, name, name), c)
+			}
+		})
 	}
 	if arrived < len(forgeries) {
 		t.Errorf("of %d forgeries only %d requests arrived to be looked at", len(forgeries), arrived)
 	}
+}
+
+// A sidecar that enforces nothing lets through what it would refuse. Who asks it says all
+// the same, where the token is genuine, and otherwise of nobody.
+func testShadow(t *testing.T, r *rig, token string, revoked session) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := r.sidecar.Restart(ctx, "--enforce=false"); err != nil {
+		t.Fatal(err)
+	}
+	r.recovers(t, token)
+	gone := revoked.tokens[0]
+	testForged(t, r, []caller{
+		{"/orders", token, token},
+		{"/orders", gone, gone},
+		{"/orders", "", ""},
+		{"/orders", "x", ""},
+		{"/orders", token[:len(token)-4] + "AAAA", ""}, // another signature
+		{"/public/a", token, ""},
+	})
 }
 
 // A body arrives as it is, and the sidecar gets none of it.
@@ -180,7 +209,7 @@ func testBody(t *testing.T, r *rig, token string) {
 		t.Skip("what goes over a Unix socket is not listened to; it is what goes over TCP")
 	}
 	http, grpc := startRelay(t, r.sidecar.Ports.HTTP), startRelay(t, r.sidecar.Ports.GRPC)
-	address := r.launch(t, http.port, grpc.port)
+	address, _ := r.launch(t, http.port, grpc.port)
 	body := strings.Repeat("0123456789", 5000)
 	for name, text := range map[string]string{
 		"length":  fmt.Sprintf("PUT /uploads HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", token, len(body), body),

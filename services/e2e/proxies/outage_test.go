@@ -18,6 +18,7 @@ import (
 // A sidecar that is frozen lets nothing through, not even what needs no token, and when it
 // thaws the proxy goes on as before.
 func testFrozen(t *testing.T, r *rig, token string) {
+	late := r.login(t, 1)
 	if err := r.sidecar.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -29,24 +30,57 @@ func testFrozen(t *testing.T, r *rig, token string) {
 	defer thaw()
 	// The kernel takes a moment until the last thread has stopped.
 	eventually(t, "the sidecar's silence", func() bool { return !r.healthy(t) })
-	t.Logf("frozen: %s", r.nothingPasses(t, token))
+	t.Logf("frozen: %s", r.nothingPasses(t, token, r.proxy.frozen))
+	r.missed(t, late)
 	thaw()
+	r.enforces(t, late)
 	r.recovers(t, token)
 }
 
-// A sidecar that is killed lets nothing through either, and neither does one that is not
-// ready yet.
+// A sidecar that is killed lets nothing through either.
 func testKilled(t *testing.T, r *rig, token string) {
+	late := r.login(t, 1)
 	if err := r.sidecar.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("killed: %s", r.nothingPasses(t, token))
+	t.Logf("killed: %s", r.nothingPasses(t, token, r.proxy.killed))
+	r.missed(t, late)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := r.sidecar.Up(ctx); err != nil {
 		t.Fatal(err)
 	}
+	r.enforces(t, late)
 	r.recovers(t, token)
+}
+
+// missed ends a session while the sidecar is away, which nobody takes for enforced.
+func (r *rig) missed(t *testing.T, s session) {
+	t.Helper()
+	if e := r.end(t, s, "100ms"); e.Confirmed != 0 || len(e.Missing) != 1 {
+		t.Errorf("the sidecar is away, and yet: %+v", e)
+	}
+}
+
+// enforces waits until a session that has ended while the sidecar was away is refused,
+// and for good.
+func (r *rig) enforces(t *testing.T, s session) {
+	t.Helper()
+	began, passed := time.Now(), 0
+	refused := func() bool {
+		a := send(t, r.address, get("/orders", "api.example", s.tokens[0]))
+		if a.status == http.StatusOK {
+			passed++
+		}
+		return a.status == http.StatusUnauthorized
+	}
+	eventually(t, "what the sidecar has missed being enforced", refused)
+	t.Logf("what it has missed is enforced after %s; %d requests had passed", time.Since(began).Round(time.Millisecond), passed)
+	for range 20 {
+		if !refused() {
+			t.Error("and then it is not any more")
+		}
+	}
 }
 
 // healthy reports whether the sidecar answers anything at all, within half a second.
@@ -67,8 +101,8 @@ func (r *rig) healthy(t *testing.T) bool {
 }
 
 // nothingPasses sends requests of all kinds at once, and again, over new connections and
-// kept ones, and says what clients saw.
-func (r *rig) nothingPasses(t *testing.T, token string) string {
+// kept ones, wants each answered with this status, and says how long that took.
+func (r *rig) nothingPasses(t *testing.T, token string, want int) string {
 	t.Helper()
 	mark := r.app.mark()
 	var mu sync.Mutex
@@ -81,8 +115,8 @@ func (r *rig) nothingPasses(t *testing.T, token string) string {
 			what = fmt.Sprint(status)
 		}
 		saw[what] = append(saw[what], took)
-		if status >= 200 && status < 400 {
-			t.Errorf("status %d while the sidecar answers nothing", status)
+		if status != want {
+			t.Errorf("status %d while the sidecar answers nothing, want %d", status, want)
 		}
 	}
 	client := newClient()

@@ -26,31 +26,39 @@ import (
 // proxy is one row of the table: how a proxy is started with its configuration.
 type proxy struct {
 	name string
-	// program is its name below REVOCAST_PROXIES.
-	program string
+	// command starts it, in a directory that has deploy/proxies or, if dir is there, in
+	// the one below. Its first word is the program's name below REVOCAST_PROXIES. args are
+	// only for tests.
+	command string
+	args    []string
+	dir     string
 	// files are its configuration, below deploy/proxies.
 	files []string
-	// args start it, in a directory that has deploy/proxies; dir is below that.
-	args []string
-	dir  string
-	// ports are the numbers in its files that are replaced, besides the usual ones.
-	ports []int
 	// swap replaces text in the files, which must have it. An address of a Unix socket
 	// must be in a comment of theirs.
 	swap [][2]string
 	// sidecar are the sidecar's flags besides the usual ones.
 	sidecar []string
+	// http2 is the port in its files that takes HTTP/2 without TLS, if one does.
+	http2 int
 	// keeps are names that only look like identity headers and that it cannot remove.
 	keeps []string
 	// trailers says that it passes trailers on, which are no headers.
 	trailers bool
-	// http2 says that it speaks HTTP/2 without TLS.
-	http2 bool
+	// frozen and killed are what it answers while the sidecar is that.
+	frozen, killed int
 }
 
-// The ports that deploy/proxies has.
+func (p proxy) program() string {
+	name, _, _ := strings.Cut(p.command, " ")
+	return name
+}
+
+// The ports that deploy/proxies has. Some proxies have one of their own, by which they
+// ask.
 const (
 	portProxy       = 8000
+	portOwn         = 8001
 	portApplication = 9000
 	portSidecar     = 9470
 	portGRPC        = 9471
@@ -82,6 +90,7 @@ type rig struct {
 	sidecar  *stack.Server
 	program  string
 	address  string // where the proxy listens
+	http2    string // and where it takes HTTP/2
 	sockets  string // where the sidecar's Unix sockets are
 	operator string
 }
@@ -93,38 +102,32 @@ func start(t *testing.T, p proxy) *rig {
 	if home == "" {
 		t.Skip("REVOCAST_PROXIES does not say where the proxies are; make proxies installs them and runs this")
 	}
-	program, err := filepath.Abs(filepath.Join(home, p.program))
+	program, err := filepath.Abs(filepath.Join(home, p.program()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(program); err != nil {
-		t.Skipf("%s is not there; scripts/install-proxies.sh %s installs it", program, p.program)
+		t.Skipf("%s is not there; scripts/install-proxies.sh %s installs it", program, p.program())
 	}
 	r := &rig{proxy: p, program: program, app: startApplication(t)}
 	r.startStack(t)
-	r.address = r.launch(t, r.sidecar.Ports.HTTP, r.sidecar.Ports.GRPC)
+	r.address, r.http2 = r.launch(t, r.sidecar.Ports.HTTP, r.sidecar.Ports.GRPC)
 	return r
 }
 
 // launch starts the proxy, to ask at one of these ports, and returns where it listens once
 // it answers.
-func (r *rig) launch(t *testing.T, asksHTTP, asksGRPC int) (address string) {
+func (r *rig) launch(t *testing.T, asksHTTP, asksGRPC int) (address, http2 string) {
 	t.Helper()
 	p, dir := r.proxy, t.TempDir()
-	ports, err := stack.FreePorts(1 + len(p.ports))
+	free, err := stack.FreePorts(2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	instead := map[string]int{
-		strconv.Itoa(portProxy): ports[0], strconv.Itoa(portApplication): r.app.port,
-		strconv.Itoa(portSidecar): asksHTTP, strconv.Itoa(portGRPC): asksGRPC,
-	}
-	for i, own := range p.ports {
-		instead[strconv.Itoa(own)] = ports[1+i]
-	}
+	instead := map[int]int{portProxy: free[0], portOwn: free[1], portApplication: r.app.port, portSidecar: asksHTTP, portGRPC: asksGRPC}
 	r.configure(t, dir, instead)
 	process := &stack.Process{
-		Name: p.name, Path: r.program, Args: p.args, Dir: filepath.Join(dir, p.dir), Log: filepath.Join(dir, "log"),
+		Name: p.name, Path: r.program, Args: slices.Concat(strings.Fields(p.command)[1:], p.args), Dir: filepath.Join(dir, p.dir), Log: filepath.Join(dir, "log"),
 		// Nothing of the machine's, and a home to write to.
 		Env: []string{"HOME=" + dir, "TMPDIR=" + dir, "PATH=" + os.Getenv("PATH")},
 	}
@@ -139,7 +142,7 @@ func (r *rig) launch(t *testing.T, asksHTTP, asksGRPC int) (address string) {
 			t.Error(err)
 		}
 	})
-	address = "127.0.0.1:" + strconv.Itoa(ports[0])
+	address, http2 = "127.0.0.1:"+strconv.Itoa(free[0]), "127.0.0.1:"+strconv.Itoa(instead[max(p.http2, portProxy)])
 	eventually(t, "an anonymous request through "+p.name, func() bool {
 		select {
 		case <-process.Done():
@@ -148,14 +151,14 @@ func (r *rig) launch(t *testing.T, asksHTTP, asksGRPC int) (address string) {
 		}
 		return answers(address)
 	})
-	return address
+	return address, http2
 }
 
 func (r *rig) startStack(t *testing.T) {
 	t.Helper()
 	var err error
 	// Paths of sockets must be short.
-	if r.sockets, err = os.MkdirTemp("", "rv"); err != nil {
+	if r.sockets, err = os.MkdirTemp("", "rv"); err != nil { //nolint:usetesting // t.TempDir has the test's name in it
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(r.sockets) })
@@ -192,7 +195,7 @@ func (r *rig) startStack(t *testing.T) {
 }
 
 // configure copies the proxy's files as they are shipped, but for the ports.
-func (r *rig) configure(t *testing.T, dir string, instead map[string]int) {
+func (r *rig) configure(t *testing.T, dir string, instead map[int]int) {
 	t.Helper()
 	var all strings.Builder
 	for _, name := range r.proxy.files {
@@ -207,7 +210,8 @@ func (r *rig) configure(t *testing.T, dir string, instead map[string]int) {
 			text = strings.ReplaceAll(text, s[0], strings.ReplaceAll(s[1], socketDir, r.sockets))
 		}
 		text = anyNumber.ReplaceAllStringFunc(text, func(number string) string {
-			if port, ok := instead[number]; ok {
+			n, _ := strconv.Atoi(number) // of four digits
+			if port, ok := instead[n]; ok {
 				return strconv.Itoa(port)
 			}
 			return number
@@ -313,19 +317,26 @@ func (r *rig) login(t *testing.T, tokens int) session {
 	return s
 }
 
+// enforcement is who enforces a revocation.
+type enforcement struct {
+	Live, Confirmed int
+	Missing         []string
+}
+
+// end ends a session and waits for receipts, at most for as long as said.
+func (r *rig) end(t *testing.T, s session, wait string) enforcement {
+	t.Helper()
+	var done struct{ Enforcement enforcement }
+	post(t, r.Issuer().AdminURL()+"/admin/v1/revocations", "application/json", r.operator,
+		fmt.Sprintf(`{"kind":"session","id":%q,"wait":%q}`, s.id, wait), http.StatusCreated, &done)
+	return done.Enforcement
+}
+
 // revoke ends a session and returns with the receipt: every sidecar enforces it.
 func (r *rig) revoke(t *testing.T, s session) time.Duration {
 	t.Helper()
 	began := time.Now()
-	var done struct {
-		Enforcement struct {
-			Live, Confirmed int
-			Missing         []string
-		}
-	}
-	post(t, r.Issuer().AdminURL()+"/admin/v1/revocations", "application/json", r.operator,
-		fmt.Sprintf(`{"kind":"session","id":%q,"wait":"20s"}`, s.id), http.StatusCreated, &done)
-	if e := done.Enforcement; e.Live != 1 || e.Confirmed != 1 || len(e.Missing) > 0 {
+	if e := r.end(t, s, "20s"); e.Live != 1 || e.Confirmed != 1 || len(e.Missing) > 0 {
 		t.Fatalf("no receipt: %+v", e)
 	}
 	return time.Since(began)

@@ -11,9 +11,8 @@ import (
 )
 
 // A second Authorization never slips by the sidecar: the application sees exactly the
-// credentials that were judged, once.
-// Where the ends of a request can be read in two ways, what comes after the one is not
-// taken for a request of its own behind the proxy.
+// credentials that were judged, once. And where the ends of a request can be read in two
+// ways, what comes after the one is not taken for a request of its own behind the proxy.
 func testSmuggling(t *testing.T, r *rig, token string) {
 	good := "Authorization: Bearer " + token
 	for name, fields := range map[string][]string{

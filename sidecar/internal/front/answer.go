@@ -83,9 +83,15 @@ func roles(names verify.Texts) string {
 	if names.Len() == 0 {
 		return ""
 	}
-	escaped := make([]string, 0, names.Len())
+	var joined strings.Builder
+	joined.Grow(64)
+	first := true
 	for name := range names.All() {
-		escaped = append(escaped, strings.ReplaceAll(strings.ReplaceAll(name, "%", "%25"), ",", "%2C"))
+		if !first {
+			joined.WriteByte(',')
+		}
+		first = false
+		joined.WriteString(strings.ReplaceAll(strings.ReplaceAll(name, "%", "%25"), ",", "%2C"))
 	}
-	return strings.Join(escaped, ",")
+	return joined.String()
 }

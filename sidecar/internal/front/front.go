@@ -105,9 +105,9 @@ func (c *Checker) Check(ctx context.Context, r Request) Answer {
 	if decided != nil {
 		return c.answer(verify.Claims{}, *decided)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.within)
-	defer cancel()
-	return c.answer(c.judge.Judge(ctx, token, ask))
+	wait := newPatience(ctx, c.within)
+	defer wait.close()
+	return c.answer(c.judge.Judge(wait, token, ask))
 }
 
 // Again answers r once more, which was let in for its token and lasts: what would
@@ -118,9 +118,9 @@ func (c *Checker) Again(ctx context.Context, r Request) Answer {
 	if decided != nil {
 		return c.answer(verify.Claims{}, *decided)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.within)
-	defer cancel()
-	return c.answer(verify.Claims{}, c.judge.Again(ctx, token, ask))
+	wait := newPatience(ctx, c.within)
+	defer wait.close()
+	return c.answer(verify.Claims{}, c.judge.Again(wait, token, ask))
 }
 
 // Token answers who asks about a token, not about a request: only the policy counts.
@@ -129,9 +129,9 @@ func (c *Checker) Token(ctx context.Context, token string) Answer {
 		return c.answer(verify.Claims{}, c.judge.Refuse(gate.Overloaded))
 	}
 	defer c.leave()
-	ctx, cancel := context.WithTimeout(ctx, c.within)
-	defer cancel()
-	return c.answer(c.judge.Judge(ctx, token, gate.Ask{}))
+	wait := newPatience(ctx, c.within)
+	defer wait.close()
+	return c.answer(c.judge.Judge(wait, token, gate.Ask{}))
 }
 
 // enter takes a place among the requests under way, if there is one.

@@ -15,136 +15,120 @@
 package extauthz
 
 import (
-	"cmp"
 	"context"
-	"iter"
 	"slices"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/grpc"
 
 	"github.com/revocast/revocast/sidecar/internal/front"
 	"github.com/revocast/revocast/sidecar/internal/front/grpccode"
 )
 
 // authorization implements the protocol's service.
-type authorization struct {
-	authv3.UnimplementedAuthorizationServer
-	check *front.Checker
+type authorization struct{ check *front.Checker }
+
+// serviceName is the service's, and checkMethod its one method's, with it.
+const (
+	serviceName = "envoy.service.auth.v3.Authorization"
+	checkMethod = "/" + serviceName + "/Check"
+)
+
+// register has the server answer Check. It needs [codec].
+func (a authorization) register(s *grpc.Server) {
+	s.RegisterService(&grpc.ServiceDesc{
+		ServiceName: serviceName, HandlerType: (*any)(nil),
+		Methods:  []grpc.MethodDesc{{MethodName: "Check", Handler: a.handle}},
+		Metadata: "envoy/service/auth/v3/external_auth.proto",
+	}, a)
 }
 
-// Check implements [authv3.AuthorizationServer].
-func (a *authorization) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	request, identity := read(r.GetAttributes())
-	return word(a.check.Check(ctx, request), identity), nil
-}
-
-// read finds the request in what the proxy says of it, and the names of the headers in
-// it that could be taken for identity headers.
-func read(a *authv3.AttributeContext) (r front.Request, identity []string) {
-	asked := a.GetRequest().GetHttp()
-	r.Method, r.Host, r.Target = asked.GetMethod(), asked.GetHost(), asked.GetPath()
-	demands := map[string][]string{}
-	for name, value := range a.GetContextExtensions() {
-		demands[name] = []string{value}
+// handle is what protoc-gen-go-grpc would make of Check.
+func (a authorization) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // grpc calls it so
+	q := new(question)
+	if err := decode(q); err != nil {
+		return nil, err
 	}
-	ask, err := front.AskOf(demands)
-	twice := len(asked.GetHeaders()) > 0 && len(asked.GetHeaderMap().GetHeaders()) > 0
-	r.Ask, r.Unreadable = ask, err != nil || asked == nil || twice
-	for name, value := range headers(asked) {
-		switch {
-		case strings.EqualFold(name, "Authorization"):
-			r.Authorization = append(r.Authorization, value)
-		case front.IsIdentity(name):
-			identity = append(identity, name)
-		}
-	}
-	return r, identity
+	return intercept(ctx, q, &grpc.UnaryServerInfo{Server: a, FullMethod: checkMethod}, func(ctx context.Context, _ any) (any, error) {
+		return a.answer(ctx, q), nil
+	})
 }
 
-// headers are those of the request. Envoy tells them in one of two ways: with fields
-// of the same name joined by commas, or (`encode_raw_headers`) one by one, and then in
-// bytes. Whoever does both at once is not believed in either: all are given.
-func headers(r *authv3.AttributeContext_HttpRequest) iter.Seq2[string, string] {
-	return func(yield func(string, string) bool) {
-		for name, value := range r.GetHeaders() {
-			if !yield(name, value) {
-				return
-			}
-		}
-		for _, h := range r.GetHeaderMap().GetHeaders() {
-			value, raw := h.GetValue(), string(h.GetRawValue())
-			if raw != "" && value != "" && !yield(h.GetKey(), raw) {
-				return
-			}
-			if !yield(h.GetKey(), cmp.Or(value, raw)) {
-				return
-			}
-		}
+func (a authorization) answer(ctx context.Context, q *question) reply {
+	return word(a.check.Check(ctx, q.request()), q.identity)
+}
+
+// request is what is asked about. Whoever tells of it in two ways is not believed in
+// either.
+func (q *question) request() front.Request {
+	ask, err := front.AskOf(q.demands)
+	return front.Request{
+		Method: q.method, Host: q.host, Target: q.path, Authorization: q.authorization,
+		Ask: ask, Unreadable: err != nil || !q.described || q.twice || q.joined && q.raw,
 	}
 }
 
 // word puts an answer into the protocol's words. Sent are the names of the headers that
 // could be taken for identity headers.
-func word(a front.Answer, sent []string) *authv3.CheckResponse {
-	response := &authv3.CheckResponse{
-		Status:          &status.Status{Code: int32(grpccode.Of(a.Decision))}, //nolint:gosec // codes are small
-		DynamicMetadata: metadata(a),
-	}
-	if !a.Allowed() {
-		response.HttpResponse = &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
-			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(a.Decision.Status())}, //nolint:gosec // so are these
-			Headers: set(append(a.Refusal(), a.Fresh())...),
-		}}
-		return response
-	}
-	identity := a.Identity()
-	// What is set is not removed, too: Envoy removes last.
-	lookalikes := slices.DeleteFunc(sent, func(name string) bool {
-		return slices.ContainsFunc(identity[:], func(f front.Field) bool { return strings.EqualFold(f.Name, name) })
+func word(a front.Answer, sent []string) reply {
+	b := make([]byte, 0, roomy)
+	b = nested(b, responseStatus, func(b []byte) []byte {
+		return integer(b, statusCode, uint64(grpccode.Of(a.Decision)))
 	})
-	response.HttpResponse = &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
-		Headers: set(append(identity[:], a.Fresh())...), HeadersToRemove: lookalikes, ResponseHeadersToAdd: set(a.Fresh()),
-	}}
-	return response
+	fresh := a.Fresh()
+	if a.Allowed() {
+		b = nested(b, responseOK, func(b []byte) []byte { return allow(b, a.Identity(), fresh, sent) })
+	} else {
+		b = nested(b, responseDenied, func(b []byte) []byte {
+			b = nested(b, deniedStatus, func(b []byte) []byte { return integer(b, statusCode, uint64(a.Decision.Status())) }) //nolint:gosec // three digits
+			for _, f := range a.Refusal() {
+				b = set(b, answerHeaders, f)
+			}
+			return set(b, answerHeaders, fresh)
+		})
+	}
+	return nested(b, responseMetadata, func(b []byte) []byte { return metadata(b, a, fresh.Value) })
 }
 
-// set replaces header fields whatever there is of them, with nothing where that is
-// their value.
-func set(fields ...front.Field) []*corev3.HeaderValueOption {
-	options := make([]*corev3.HeaderValueOption, len(fields))
-	for i, f := range fields {
-		options[i] = &corev3.HeaderValueOption{
-			Header:         &corev3.HeaderValue{Key: f.Name, Value: f.Value},
-			AppendAction:   corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-			KeepEmptyValue: true,
+// roomy is more than most answers take, in bytes.
+const roomy = 1 << 10
+
+// allow appends the content of an OkHttpResponse.
+func allow(b []byte, identity [6]front.Field, fresh front.Field, sent []string) []byte {
+	for _, f := range identity {
+		b = set(b, answerHeaders, f)
+	}
+	b = set(b, answerHeaders, fresh)
+	for _, name := range sent {
+		// What is set is not removed, too: Envoy removes last.
+		if !slices.ContainsFunc(identity[:], func(f front.Field) bool { return strings.EqualFold(f.Name, name) }) {
+			b = text(b, okRemove, name)
 		}
 	}
-	return options
+	return set(b, okResponse, fresh)
 }
 
-// metadata tells the filters behind, and the access log, what the answer rests on.
-func metadata(a front.Answer) *structpb.Struct {
-	roles := make([]*structpb.Value, 0, a.Claims.Roles.Len())
-	for role := range a.Claims.Roles.All() {
-		roles = append(roles, structpb.NewStringValue(role))
-	}
-	expires := structpb.NewNullValue()
+// metadata appends a google.protobuf.Struct that tells the filters behind, and the access
+// log, what the answer rests on.
+func metadata(b []byte, a front.Answer, fresh string) []byte {
+	c := &a.Claims
+	b = textFact(b, "subject", string(c.Subject))
+	b = textFact(b, "session", string(c.Session))
+	b = textFact(b, "client", string(c.Client))
+	b = textFact(b, "scope", c.Scope)
+	b = fact(b, "roles", func(b []byte) []byte {
+		return nested(b, valueList, func(b []byte) []byte {
+			for role := range c.Roles.All() {
+				b = nested(b, listValues, func(b []byte) []byte { return text(b, valueText, role) })
+			}
+			return b
+		})
+	})
 	if a.Known() {
-		expires = structpb.NewNumberValue(float64(a.Claims.Expires.Unix()))
+		b = numberFact(b, "expires", float64(c.Expires.Unix()))
+	} else {
+		b = fact(b, "expires", func(b []byte) []byte { return integer(b, valueNull, 0) })
 	}
-	return &structpb.Struct{Fields: map[string]*structpb.Value{
-		"subject":     structpb.NewStringValue(string(a.Claims.Subject)),
-		"session":     structpb.NewStringValue(string(a.Claims.Session)),
-		"client":      structpb.NewStringValue(string(a.Claims.Client)),
-		"scope":       structpb.NewStringValue(a.Claims.Scope),
-		"roles":       structpb.NewListValue(&structpb.ListValue{Values: roles}),
-		"expires":     expires,
-		"reason":      structpb.NewStringValue(a.Decision.Reason.String()),
-		"fresh_as_of": structpb.NewStringValue(a.Fresh().Value),
-	}}
+	b = textFact(b, "reason", a.Decision.Reason.String())
+	return textFact(b, "fresh_as_of", fresh)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -24,7 +23,7 @@ type health struct {
 
 // knows reports whether service is served here; the empty name means the whole server.
 func knows(service string) bool {
-	return service == "" || service == authv3.Authorization_ServiceDesc.ServiceName
+	return service == "" || service == serviceName
 }
 
 func (h *health) status(service string) *healthv1.HealthCheckResponse {
@@ -54,7 +53,7 @@ func (h *health) Check(_ context.Context, r *healthv1.HealthCheckRequest) (*heal
 // List implements [healthv1.HealthServer].
 func (h *health) List(context.Context, *healthv1.HealthListRequest) (*healthv1.HealthListResponse, error) {
 	statuses := map[string]*healthv1.HealthCheckResponse{}
-	for _, service := range []string{"", authv3.Authorization_ServiceDesc.ServiceName} {
+	for _, service := range []string{"", serviceName} {
 		statuses[service] = h.status(service)
 	}
 	return &healthv1.HealthListResponse{Statuses: statuses}, nil

@@ -59,6 +59,9 @@ func New(family Family, check *front.Checker) (*Handler, error) {
 	return &Handler{check, method, host, uri}, err
 }
 
+// mostFields is how many an answer has at most.
+const mostFields = 12
+
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
@@ -72,16 +75,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Method: only(r, h.method), Host: only(r, h.host), Target: only(r, h.uri),
 		Authorization: r.Header["Authorization"], Ask: ask, Unreadable: err != nil,
 	})
-	for _, f := range answer.Identity() {
-		header[f.Name] = []string{f.Value}
+	identity := answer.Identity()
+	fields := append(make([]front.Field, 0, mostFields), identity[:]...)
+	// Of an allowance too: to a proxy it is an answer like any other.
+	fields = append(fields, answer.Fresh(), front.Field{Name: "Cache-Control", Value: "no-store"})
+	fields = append(fields, answer.Refusal()...)
+	values := make([]string, len(fields)) // one allocation for all
+	for i, f := range fields {
+		values[i] = f.Value
+		header[f.Name] = values[i : i+1 : i+1]
 	}
-	for _, f := range answer.Refusal() {
-		header[f.Name] = []string{f.Value}
-	}
-	fresh := answer.Fresh()
-	header[fresh.Name] = []string{fresh.Value}
-	header["Cache-Control"] = []string{"no-store"} // of an allowance too: to a proxy it is an answer like any other
-	header["Content-Length"] = []string{"0"}
 	w.WriteHeader(answer.Decision.Status())
 }
 
