@@ -30,9 +30,6 @@ type Field struct{ Name, Value string }
 // FreshAsOf is the name of the field that says as of when revocations were known.
 const FreshAsOf = "X-Revocast-Fresh-As-Of"
 
-// identityPrefix is what the names of all identity headers begin with.
-const identityPrefix = "X-Auth-"
-
 // Identity says who asks: always the same six fields, empty where nothing is known,
 // for the application behind.
 func (a Answer) Identity() [6]Field {
@@ -78,16 +75,6 @@ func (a Answer) Refusal() []Field {
 		fields = append(fields, Field{"Retry-After", strconv.FormatInt(int64(wait/time.Second), 10)})
 	}
 	return fields
-}
-
-// IsIdentity reports whether a header field of that name could be taken for one of
-// [Answer.Identity]. Gateways such as CGI and WSGI make no difference between hyphens
-// and underscores, nor does HTTP between cases.
-func IsIdentity(name string) bool {
-	if len(name) < len(identityPrefix) {
-		return false
-	}
-	return strings.EqualFold(strings.ReplaceAll(name[:len(identityPrefix)], "_", "-"), identityPrefix)
 }
 
 // roles joins role names with commas. A comma inside a name is escaped as in a

@@ -163,9 +163,41 @@ func TestNewChecker(t *testing.T) {
 func TestIsIdentity(t *testing.T) {
 	for name, want := range map[string]bool{
 		"X-Auth-Subject": true, "x-auth-subject": true, "X_Auth_Subject": true, "x_AUTH-roles": true, "X-Auth-": true, "X-Auth-Anything": true,
-		"X-Auth": false, "Authorization": false, "X-Authority": false, "": false, "X-Author-Name": false,
+		"X.Auth.Subject": true, "X-Auth.Subject": true, "x.auth_subject": true, "X!Auth#Roles": true, "X~auth`subject": true,
+		"X-Auth": false, "XxAuth-Subject": false, "X0Auth-Subject": false, "X--Auth-Subject": false, "Authorization": false, "X-Authority": false, "": false, "X-Author-Name": false,
 	} {
 		if front.IsIdentity(name) != want {
+			t.Errorf("%q: want %t", name, want)
+		}
+	}
+}
+
+// Whatever may stand in a name besides letters and digits (RFC 9110 section 5.6.2) may be
+// read as a hyphen, and nothing else.
+func TestBegins(t *testing.T) {
+	for c := range 256 {
+		name := "x" + string([]byte{byte(c)}) + "AUTH-subject"
+		letter := c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+		if front.IsIdentity(name) == letter {
+			t.Errorf("%q: identity %t", name, !letter)
+		}
+	}
+	var found bool
+	n := testing.AllocsPerRun(100, func() {
+		found = front.IsIdentity("Accept-Encoding") || !front.IsIdentity("X.Auth.Subject") || !front.IsOverride("X-Http-Method")
+	})
+	if n != 0 || found {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestIsOverride(t *testing.T) {
+	for name, want := range map[string]bool{
+		"X-Http-Method-Override": true, "x-http-method-override": true, "X.HTTP_Method!Override": true, "X-Http-Method": true, "X-Method": true, "X-Method-Override": true,
+		"X-Original-Url": true, "X-Rewrite-Url": true, "X-Override-Url": true, "X-HTTP-DestinationURL": true, "X_Original_Uri": true, "X-Original-Method": true,
+		"X-Methods": false, "X-Http": false, "": false, "Method": false, "X-Forwarded-For": false, "X-Original-Host": false,
+	} {
+		if front.IsOverride(name) != want {
 			t.Errorf("%q: want %t", name, want)
 		}
 	}

@@ -13,7 +13,8 @@
 // where one names a host, so is a request whose host is missing or may be read as another.
 // Only a slash at the end, about which nobody agrees, makes no difference to rules:
 // "/orders" takes "/orders/", and "/orders/" takes "/orders" unless that has a rule
-// of its own.
+// of its own. Where both have one, and these demand different things, "/orders/" is
+// refused; "/orders/{$}" takes the two and leaves "/orders/" what is below.
 //
 // Invariants:
 //
@@ -28,6 +29,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -76,16 +78,16 @@ func New(rules []Rule) (*Table, error) {
 		rule := &rules[n]
 		fault(n, rule.Validate())
 		for _, given := range rule.Match {
-			pattern, alias, err := spell(given)
-			if err == nil {
-				err = t.register(pattern, rule)
+			patterns, alias, err := spell(given)
+			for _, pattern := range patterns {
+				err = errors.Join(err, t.register(pattern, rule))
+				named[pattern] = true
+				t.hosts = t.hosts || pattern[strings.IndexByte(pattern, ' ')+1] != '/'
 			}
 			if err != nil {
 				fault(n, fmt.Errorf("match %q: %w", given, err))
 				continue
 			}
-			named[pattern] = true
-			t.hosts = t.hosts || pattern[strings.IndexByte(pattern, ' ')+1] != '/'
 			if alias != "" {
 				aliases[alias] = rule
 			}
@@ -116,34 +118,36 @@ func (r *Rule) Validate() error {
 	return errors.Join(faults...)
 }
 
-// spell gives a pattern as the mux is to have it, for paths without a slash at the
-// end, and for one that takes all below a path the pattern of that path itself.
-func spell(given string) (pattern, alias string, err error) {
+// spell gives a pattern as the mux is to have it: one that ends in "/{$}" as two, with
+// the slash and without. Alias is for one that takes all below a path, the pattern of
+// that path itself.
+func spell(given string) (patterns []string, alias string, err error) {
 	method, rest, spaced := strings.Cut(given, " ")
 	if !spaced {
 		method, rest = "", given
 	}
 	host, path, slash := strings.Cut(rest, "/")
 	if !slash {
-		return "", "", errors.New("want [METHOD ][HOST]/[PATH]")
+		return nil, "", errors.New("want [METHOD ][HOST]/[PATH]")
 	}
 	path = "/" + path
 	if name, ok := canonical(host); host != "" && (!ok || name != host) {
-		return "", "", errors.New("want the host in lower case, without a port")
+		return nil, "", errors.New("want the host in lower case, without a port, an address in its shortest form")
 	}
 	if _, _, ok := split(path); !ok {
-		return "", "", ErrAmbiguous
+		return nil, "", ErrAmbiguous
 	}
 	if spaced {
 		method += " "
 	}
+	patterns = []string{method + host + path}
 	if exact, ok := strings.CutSuffix(path, "/{$}"); ok && exact != "" {
-		path = exact
+		return append(patterns, method+host+exact), "", nil
 	}
 	if above := path[:strings.LastIndexByte(path, '/')]; above != "" && (strings.HasSuffix(path, "/") || strings.HasSuffix(path, "...}")) {
 		alias = method + host + above
 	}
-	return method + host + path, alias, nil
+	return patterns, alias, nil
 }
 
 // register turns the panic, ServeMux's way to refuse a pattern, into an error.
@@ -181,14 +185,31 @@ func (t *Table) Find(method, host, target string) (*Rule, error) {
 	if !ok || !token(method) || t.hosts && !known {
 		return nil, ErrAmbiguous
 	}
-	if len(raw) > 1 {
-		raw, path = strings.TrimSuffix(raw, "/"), strings.TrimSuffix(path, "/")
+	bare := strings.TrimSuffix(raw, "/")
+	if bare == "" || bare == raw {
+		rule, _ := t.take(method, name, raw, path)
+		return rule, nil
 	}
-	handler, _ := t.mux.Handler(&http.Request{Method: method, Host: name, URL: &url.URL{Path: path, RawPath: raw}})
+	rule, _ := t.take(method, name, bare, strings.TrimSuffix(path, "/"))
+	// A pattern with as many slashes ends in this one: it is no rule for all above.
+	if slashed, pattern := t.take(method, name, raw, path); slashed != rule && strings.Count(pattern, "/") == strings.Count(raw, "/") && slashed.differs(rule) {
+		return nil, ErrAmbiguous
+	}
+	return rule, nil
+}
+
+// take gives the rule, or nil, that takes a path literally, and the pattern that does.
+func (t *Table) take(method, host, raw, path string) (rule *Rule, pattern string) {
+	handler, pattern := t.mux.Handler(&http.Request{Method: method, Host: host, URL: &url.URL{Path: path, RawPath: raw}})
 	if rule, ok := handler.(taken); ok {
-		return rule.Rule, nil
+		return rule.Rule, pattern
 	}
-	return nil, nil //nolint:nilnil // the same
+	return nil, ""
+}
+
+// differs reports whether r and other demand different things.
+func (r *Rule) differs(other *Rule) bool {
+	return r == nil || other == nil || r.Anonymous != other.Anonymous || !reflect.DeepEqual(r.Ask, other.Ask)
 }
 
 // canonical is a host as rules name it: names are compared without regard to case,
@@ -206,7 +227,7 @@ func canonical(host string) (name string, ok bool) {
 	}
 	if address, bracketed := strings.CutPrefix(host, "["); bracketed {
 		ip, err := netip.ParseAddr(strings.TrimSuffix(address, "]"))
-		return name, err == nil && ip.Is6() && ip.Zone() == "" && strings.HasSuffix(address, "]")
+		return "[" + ip.String() + "]", err == nil && ip.Is6() && ip.Zone() == "" && strings.HasSuffix(address, "]")
 	}
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {

@@ -133,11 +133,89 @@ func TestHosts(t *testing.T) {
 	}
 	for host, public := range map[string]bool{
 		"public.example": true, "PUBLIC.example": true, "public.example.": true, "public.example:": true, "public.example:8080": true, "public.example.:8080": true,
-		"[2001:db8::1]": true, "[2001:DB8::1]:443": true, "api.example": false, "my_service:80": false, "127.0.0.1": false, "localhost": false,
+		"[2001:db8::1]": true, "[2001:DB8::1]:443": true, "[2001:0db8:0:0::1]": true, "api.example": false, "my_service:80": false, "127.0.0.1": false, "localhost": false,
 	} {
 		if rule, err := named.Find("GET", host, "/"); err != nil || (rule != nil) != public {
 			t.Errorf("%q: %+v, %v", host, rule, err)
 		}
+	}
+}
+
+// A slash at the end makes no difference, unless rules say it does; then nobody can know
+// which of them the application would go by.
+func TestSlash(t *testing.T) {
+	const ambiguous, none = "ambiguous", "none"
+	anonymous := func(match ...string) route.Rule { return route.Rule{Match: match, Anonymous: true} }
+	for name, c := range map[string]struct {
+		rules []route.Rule
+		want  map[string]string // by what is asked for
+	}{
+		"both": {
+			[]route.Rule{anonymous("/orders"), scope("x", "/orders/")},
+			map[string]string{"/orders": "", "/orders/": ambiguous, "/orders/?y=1": ambiguous, "/orders/5": "x", "/orders/5/": "x"},
+		},
+		"both, turned round": {
+			[]route.Rule{scope("x", "/orders"), anonymous("/orders/")},
+			map[string]string{"/orders": "x", "/orders/": ambiguous, "/orders/5": ""},
+		},
+		"a name": {
+			[]route.Rule{anonymous("/static/{page}"), scope("x", "/static/{page}/")},
+			map[string]string{"/static/a": "", "/static/a/": ambiguous, "/static/%61/": ambiguous, "/static/a/b": "x"},
+		},
+		"a name for one of them": {
+			[]route.Rule{anonymous("/health"), scope("x", "/{tenant}/")},
+			map[string]string{"/health": "", "/health/": ambiguous, "/health/x": "x", "/a": "x", "/a/": "x"},
+		},
+		"the rest": {
+			[]route.Rule{anonymous("/files"), scope("x", "/files/{path...}")},
+			map[string]string{"/files": "", "/files/": ambiguous, "/files/a/": "x"},
+		},
+		"a method": {
+			[]route.Rule{anonymous("GET /orders"), scope("x", "/orders/")},
+			map[string]string{"/orders": "", "/orders/": ambiguous, "POST /orders": "x", "POST /orders/": "x"},
+		},
+		"a host": {
+			[]route.Rule{anonymous("api.example/{page}"), scope("x", "/orders/")},
+			map[string]string{"/orders": "", "/orders/": ambiguous, "/other/": ""},
+		},
+		"both, and the same": {
+			[]route.Rule{scope("x", "/orders"), scope("x", "/orders/"), anonymous("/a"), anonymous("/a/")},
+			map[string]string{"/orders": "x", "/orders/": "x", "/orders/5": "x", "/a/": ""},
+		},
+		"the slash said": {
+			[]route.Rule{anonymous("/orders/{$}"), scope("x", "/orders/")},
+			map[string]string{"/orders": "", "/orders/": "", "/orders/5": "x", "/orders/5/": "x"},
+		},
+		"below alone": {
+			[]route.Rule{anonymous("/orders"), scope("x", "/orders/{id}/")},
+			map[string]string{"/orders": "", "/orders/": "", "/orders/5": "x", "/orders/5/": "x", "/orders/5/6": "x"},
+		},
+		"everything": {
+			[]route.Rule{anonymous("/health"), scope("x", "/")},
+			map[string]string{"/health": "", "/health/": "", "/": "x", "/a/": "x"},
+		},
+		"nothing": {[]route.Rule{anonymous("/health")}, map[string]string{"/": none, "/a/": none, "/health/": ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := table(t, c.rules...)
+			for asked, want := range c.want {
+				method, target, ok := strings.Cut(asked, " ")
+				if !ok {
+					method, target = "GET", asked
+				}
+				rule, err := all.Find(method, "api.example", target)
+				got := none
+				switch {
+				case errors.Is(err, route.ErrAmbiguous):
+					got = ambiguous
+				case rule != nil:
+					got = strings.Join(rule.Ask.Scopes, " ")
+				}
+				if got != want || rule != nil && rule.Anonymous != (want == "") {
+					t.Errorf("%s: %q, want %q", asked, got, want)
+				}
+			}
+		})
 	}
 }
 
@@ -158,6 +236,9 @@ func TestNewRefuses(t *testing.T) {
 		"rule 1: match: needed":                                 {{Anonymous: true}},
 		`rule 2: match "POST /a"`:                               {scope("x", "POST /a"), scope("y", "POST /a")},
 		`rule 2: match "/a/{$}"`:                                {scope("x", "/a"), scope("y", "/a/{$}")},
+		`rule 2: match "/{a}/{$}"`:                              {scope("x", "/a/"), scope("y", "/{a}/{$}")},
+		`rule 1: match "[2001:DB8::1]/": want the host`:         {scope("x", "[2001:DB8::1]/")},
+		`rule 1: match "[2001:db8:0::1]/": want the host`:       {scope("x", "[2001:db8:0::1]/")},
 		`rule 2: match "/a/{x}"`:                                {scope("x", "/{x}/b"), scope("y", "/a/{x}")},
 		`pattern "/a/{x}/b" conflicts with pattern "POST /a/":`: {scope("x", "POST /a/"), scope("y", "/a/{x}/b")},
 		`match "/a/{x}/"`:                                       {scope("x", "/{x}/b"), scope("y", "/a/{x}/")},

@@ -37,30 +37,38 @@ import (
 )
 
 // Option changes an [Interceptor].
-type Option func(*front.Config) error
+type Option func(*settings)
+
+// settings are what options change. All rules make one table.
+type settings struct {
+	front.Config
+
+	rules []verify.Rule
+}
 
 // Realm is what challenges name (RFC 9110 section 11.5), 1 to 128 characters of ASCII;
 // by default "revocast".
 func Realm(name string) Option {
-	return func(c *front.Config) error { c.Realm = name; return nil }
+	return func(s *settings) { s.Realm = name }
 }
 
 // Rules are what is demanded of calls by their host and path, or that they need no token:
-// "/orders.v1.Orders/Cancel", "/grpc.health.v1.Health/".
+// "/orders.v1.Orders/Cancel", "/grpc.health.v1.Health/". Given more than once, all of them
+// hold; errors count them through.
 func Rules(rules ...verify.Rule) Option {
-	return func(c *front.Config) (err error) { c.Routes, err = route.New(rules); return err }
+	return func(s *settings) { s.rules = append(s.rules, rules...) }
 }
 
 // Within bounds how long an answer may take, whatever disk and key servers do; then it
 // is UNAVAILABLE. By default 400 ms.
 func Within(d time.Duration) Option {
-	return func(c *front.Config) error { c.Within = d; return nil }
+	return func(s *settings) { s.Within = d }
 }
 
 // MaxInFlight is how many calls may be judged at once; beyond it they are UNAVAILABLE.
 // By default 4,096.
 func MaxInFlight(n int) Option {
-	return func(c *front.Config) error { c.MaxInFlight = n; return nil }
+	return func(s *settings) { s.MaxInFlight = n }
 }
 
 // Interceptor stands before services. It is safe for concurrent use.
@@ -69,13 +77,16 @@ type Interceptor struct{ check *front.Checker }
 // New makes an interceptor, or names what is wrong with the options. The verifier must
 // run.
 func New(v *verify.Verifier, options ...Option) (*Interceptor, error) {
-	cfg := front.Defaults()
+	s := settings{Config: front.Defaults()}
 	for _, set := range options {
-		if err := set(&cfg); err != nil {
-			return nil, fmt.Errorf("reading options: %w", err)
-		}
+		set(&s)
 	}
-	check, err := front.NewChecker(cfg, v)
+	routes, err := route.New(s.rules)
+	if err != nil {
+		return nil, fmt.Errorf("reading rules: %w", err)
+	}
+	s.Routes = routes
+	check, err := front.NewChecker(s.Config, v)
 	if err != nil {
 		return nil, err
 	}

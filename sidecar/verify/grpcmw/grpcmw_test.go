@@ -195,6 +195,7 @@ func TestNew(t *testing.T) {
 	rig := verifytest.New(t, gate.DefaultPolicy())
 	i, err := grpcmw.New(rig.Verifier, grpcmw.Realm("orders"), grpcmw.Within(time.Minute), grpcmw.MaxInFlight(10), grpcmw.Rules(
 		verify.Rule{Match: []string{"/grpc.health.v1.Health/List"}, Anonymous: true},
+	), grpcmw.Rules( // all hold
 		verify.Rule{Match: []string{"/orders.v1.Orders/"}, Ask: verify.Ask{Scopes: []string{"orders"}}},
 	))
 	if err != nil {

@@ -8,7 +8,12 @@
 // Invariants:
 //
 //   - No handler behind sees an X-Auth-* field that a client has sent, nor one that a
-//     gateway such as CGI could take for one, whether the request needs a token or not.
+//     gateway such as CGI could take for one, whether the request needs a token or not:
+//     neither in the header nor behind the body; nor can a client have those removed that
+//     are set here, by naming them in Connection.
+//   - No handler behind sees a field that asks for another method or path than was
+//     judged, as X-Http-Method-Override does. What obeys such fields has to stand before
+//     the middleware.
 //   - The decision is that of the sidecar's fronts; there is none in this package.
 package httpmw
 
@@ -24,42 +29,53 @@ import (
 )
 
 // Option changes a middleware.
-type Option func(*front.Config) error
+type Option func(*settings)
+
+// settings are what options change. All rules make one table.
+type settings struct {
+	front.Config
+
+	rules []verify.Rule
+}
 
 // Realm is what challenges name (RFC 9110 section 11.5), 1 to 128 characters of ASCII;
 // by default "revocast".
 func Realm(name string) Option {
-	return func(c *front.Config) error { c.Realm = name; return nil }
+	return func(s *settings) { s.Realm = name }
 }
 
 // Rules are what is demanded of requests by their method, host and path, or that they
-// need no token. The path is that which the handlers behind will see.
+// need no token. The path is that which the handlers behind will see. Given more than
+// once, all of them hold; errors count them through.
 func Rules(rules ...verify.Rule) Option {
-	return func(c *front.Config) (err error) { c.Routes, err = route.New(rules); return err }
+	return func(s *settings) { s.rules = append(s.rules, rules...) }
 }
 
 // Within bounds how long an answer may take, whatever disk and key servers do; then it
 // is 503. By default 400 ms.
 func Within(d time.Duration) Option {
-	return func(c *front.Config) error { c.Within = d; return nil }
+	return func(s *settings) { s.Within = d }
 }
 
 // MaxInFlight is how many requests may be judged at once; beyond it they are 503. By
 // default 4,096.
 func MaxInFlight(n int) Option {
-	return func(c *front.Config) error { c.MaxInFlight = n; return nil }
+	return func(s *settings) { s.MaxInFlight = n }
 }
 
 // New makes a middleware, which is safe for concurrent use, or names what is wrong with
 // the options. The verifier must run.
 func New(v *verify.Verifier, options ...Option) (func(http.Handler) http.Handler, error) {
-	cfg := front.Defaults()
+	s := settings{Config: front.Defaults()}
 	for _, set := range options {
-		if err := set(&cfg); err != nil {
-			return nil, fmt.Errorf("reading options: %w", err)
-		}
+		set(&s)
 	}
-	check, err := front.NewChecker(cfg, v)
+	routes, err := route.New(s.rules)
+	if err != nil {
+		return nil, fmt.Errorf("reading rules: %w", err)
+	}
+	s.Routes = routes
+	check, err := front.NewChecker(s.Config, v)
 	if err != nil {
 		return nil, err
 	}
@@ -94,12 +110,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	identity := answer.Identity()
 	passed := r.WithContext(ctx)
-	passed.Header = make(http.Header, len(r.Header)+len(identity))
-	for name, values := range r.Header {
-		if !front.IsIdentity(name) {
-			passed.Header[name] = values
-		}
-	}
+	clean(passed)
 	set(passed.Header, identity[:]...)
 	h.next.ServeHTTP(w, passed)
 }

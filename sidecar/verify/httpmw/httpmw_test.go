@@ -36,12 +36,17 @@ func (a *application) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func protected(t *testing.T, check *front.Checker) (*httptest.Server, *application) {
 	t.Helper()
 	app := &application{}
+	return serve(t, check, app), app
+}
+
+func serve(t *testing.T, check *front.Checker, app http.Handler) *httptest.Server {
+	t.Helper()
 	server := httptest.NewUnstartedServer(httpmw.Over(check)(app))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.Config.DisableGeneralOptionsHandler = true // the server's own would answer "OPTIONS *"
 	server.Start()
 	t.Cleanup(server.Close)
-	return server, app
+	return server
 }
 
 // The middleware answers as all fronts do, and tells handlers in two ways the same.
@@ -178,6 +183,30 @@ func TestMaxInFlight(t *testing.T) {
 	})).ServeHTTP(w, get(t, "/", good))
 	if w.Code != http.StatusOK || inner == nil || inner.Code != http.StatusOK {
 		t.Errorf("%d, within it %+v", w.Code, inner)
+	}
+}
+
+// Whoever gives rules twice means all of them.
+func TestRulesTwice(t *testing.T) {
+	rig := verifytest.New(t, gate.DefaultPolicy())
+	admin := httpmw.Rules(verify.Rule{Match: []string{"/admin/"}, Ask: verify.Ask{Roles: []string{"root"}}})
+	protect, err := httpmw.New(rig.Verifier, admin, httpmw.Rules(verify.Rule{Match: []string{"/health"}, Anonymous: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, status := range map[string]int{"/admin/x": 403, "/health": 200, "/": 200} {
+		w := httptest.NewRecorder()
+		r := get(t, target, rig.Good(t, nil))
+		if target == "/health" {
+			r.Header.Del("Authorization")
+		}
+		protect(&application{}).ServeHTTP(w, r)
+		if w.Code != status {
+			t.Errorf("%s: %d, want %d", target, w.Code, status)
+		}
+	}
+	if _, err := httpmw.New(rig.Verifier, admin, admin); err == nil || !strings.Contains(err.Error(), "rule 2") {
+		t.Errorf("the same rule twice: %v", err)
 	}
 }
 

@@ -13,27 +13,25 @@ import (
 const ours = "X-Revocast-"
 
 // forged are the beginnings of names, and forgedWhole the names, of what a client could
-// tell the application about a request in the place of what is judged: who sent it, and
-// what it asks for. Some applications let them override method and path.
+// tell the application about a request in the place of what is judged and seen, besides
+// [front.IsIdentity] and [front.IsOverride]: where it comes from, and by what way.
 var (
-	forged      = [...]string{ours, "X-Forwarded-", "X-Original-", "X-Rewrite-"}                                                                  //nolint:gochecknoglobals // constant
-	forgedWhole = [...]string{"Forwarded", "X-Real-Ip", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "Http2-Settings", "Host"} //nolint:gochecknoglobals // constant
+	forged      = [...]string{ours, "X-Forwarded-", "X-Original-", "X-Rewrite-"}  //nolint:gochecknoglobals // constant
+	forgedWhole = [...]string{"Forwarded", "X-Real-Ip", "Http2-Settings", "Host"} //nolint:gochecknoglobals // constant
 )
 
-// forgeable reports whether a client must not send a header of that name. Gateways such
-// as CGI and WSGI make no difference between hyphens and underscores.
+// forgeable reports whether a client must not send a header of that name.
 func forgeable(name string) bool {
-	if front.IsIdentity(name) {
+	if front.IsIdentity(name) || front.IsOverride(name) {
 		return true
 	}
-	name = strings.ReplaceAll(name, "_", "-")
 	for _, prefix := range forged {
-		if len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) {
+		if front.Begins(name, prefix) {
 			return true
 		}
 	}
 	for _, whole := range forgedWhole {
-		if strings.EqualFold(name, whole) {
+		if len(name) == len(whole) && front.Begins(name, whole) {
 			return true
 		}
 	}
@@ -77,7 +75,7 @@ func isWebSocket(h http.Header) bool {
 func scrub(h http.Header) {
 	for name := range h {
 		plain := strings.TrimPrefix(name, http.TrailerPrefix)
-		if front.IsIdentity(plain) || len(plain) >= len(ours) && strings.EqualFold(strings.ReplaceAll(plain[:len(ours)], "_", "-"), ours) {
+		if front.IsIdentity(plain) || front.Begins(plain, ours) {
 			delete(h, name)
 		}
 	}

@@ -28,9 +28,10 @@ func TestWhatTheApplicationGets(t *testing.T) {
 			e := newEntrance(t, kind, a, rig.Checker(t))
 			r := e.request(t, "POST", "/orders/7?q=a;b&c=%zz&scope=read", token, strings.NewReader("body"))
 			for _, name := range []string{
-				"X-Auth-Subject", "X-Auth-Roles", "X-Auth-Admin", "X_Auth_Subject", "x-Auth_session", "X-Revocast-Fresh-As-Of", "X_REVOCAST_ANYTHING",
+				"X-Auth-Subject", "X-Auth-Roles", "X-Auth-Admin", "X_Auth_Subject", "x-Auth_session", "X.Auth.Subject", "X-Auth.Roles", "X!Auth#Subject", "X.Revocast.Any", "X-Revocast-Fresh-As-Of", "X_REVOCAST_ANYTHING",
 				"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X_Forwarded_For", "Forwarded", "X-Real-Ip", "X-Original-Url",
 				"X-Rewrite-Url", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "HTTP2-Settings",
+				"X.Forwarded.For", "X.Real.Ip", "X.Http.Method.Override", "X-Http_Method.Override", "X-Method", "X-Override-Url", "X-Http-Destinationurl",
 				"Keep-Alive", "Proxy-Connection", "Proxy-Authorization",
 			} {
 				r.Header[name] = []string{"forged"}
@@ -99,7 +100,7 @@ func TestWhatTheClientGets(t *testing.T) {
 	app := func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		mine := func() {
-			for _, name := range []string{"X-Auth-Subject", "X_auth_roles", "X-Revocast-Fresh-As-Of", "X_Revocast_Any"} {
+			for _, name := range []string{"X-Auth-Subject", "X_auth_roles", "X.Auth.Subject", "X!Revocast!Any", "X-Revocast-Fresh-As-Of", "X_Revocast_Any"} {
 				h[name] = []string{"told"}
 			}
 		}
@@ -120,6 +121,7 @@ func TestWhatTheClientGets(t *testing.T) {
 		h.Set("X-Sum", "1")
 		h.Set("X-Auth-Session", "told")
 		h.Set(http.TrailerPrefix+"X-Auth-Roles", "told")
+		h.Set(http.TrailerPrefix+"X.Auth.Roles", "told")
 		h.Set(http.TrailerPrefix+"X-Late", "2")
 	}
 	for _, kind := range []string{"http", "h2"} {
