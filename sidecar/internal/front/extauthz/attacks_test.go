@@ -1,6 +1,7 @@
 package extauthz_test
 
 import (
+	"slices"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -101,6 +102,19 @@ func (verbatim) Name() string { return "proto" }
 func (verbatim) Marshal(v any) ([]byte, error) { return v.([]byte), nil } //nolint:forcetypeassert // of no other use
 
 func (verbatim) Unmarshal(b []byte, v any) error { return proto.Unmarshal(b, v.(proto.Message)) } //nolint:forcetypeassert // as above
+
+// By these an application may take a request for another than was judged.
+func TestOverridesAreRemoved(t *testing.T) {
+	rig := verifytest.New(t, gate.DefaultPolicy())
+	c := authv3.NewAuthorizationClient(serve(t, extauthz.New(rig.Checker(t), ready, zap.NewNop()), "tcp"))
+	for _, name := range []string{"x-http-method-override", "X-HTTP-Method", "x_method.override", "x-original-url"} {
+		r := request(rig.Good(t, nil), nil)
+		r.GetAttributes().GetRequest().GetHttp().Headers[name] = "DELETE"
+		if removed := ask(t, c, r).GetOkResponse().GetHeadersToRemove(); !slices.Contains(removed, name) {
+			t.Errorf("%s stays: %v", name, removed)
+		}
+	}
+}
 
 // identityNamed is a message about a request with a header of that name.
 func identityNamed(name string) (message []byte) {

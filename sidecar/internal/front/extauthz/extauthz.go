@@ -7,7 +7,8 @@
 // Invariants:
 //
 //   - An allowance replaces every identity header, with nothing where nothing is known,
-//     and removes every other header of the request that could be taken for one.
+//     and removes every other header of the request that could be taken for one, or by
+//     which an application may take the request for another.
 //   - A denial is an answer and not an error of the call: no proxy that lets requests
 //     pass when calls fail can be made to by a client.
 //   - A request that is not described, or in two ways at once, is refused.
@@ -55,7 +56,7 @@ func (a authorization) handle(_ any, ctx context.Context, decode func(any) error
 }
 
 func (a authorization) answer(ctx context.Context, q *question) reply {
-	return word(a.check.Check(ctx, q.request()), q.identity)
+	return word(a.check.Check(ctx, q.request()), q.unwanted)
 }
 
 // request is what is asked about. Whoever tells of it in two ways is not believed in
@@ -68,16 +69,16 @@ func (q *question) request() front.Request {
 	}
 }
 
-// word puts an answer into the protocol's words. Sent are the names of the headers that
-// could be taken for identity headers.
-func word(a front.Answer, sent []string) reply {
+// word puts an answer into the protocol's words. Unwanted are the names of the headers
+// that an application must not be told.
+func word(a front.Answer, unwanted []string) reply {
 	b := make([]byte, 0, roomy)
 	b = nested(b, responseStatus, func(b []byte) []byte {
 		return integer(b, statusCode, uint64(grpccode.Of(a.Decision)))
 	})
 	fresh := a.Fresh()
 	if a.Allowed() {
-		b = nested(b, responseOK, func(b []byte) []byte { return allow(b, a.Identity(), fresh, sent) })
+		b = nested(b, responseOK, func(b []byte) []byte { return allow(b, a.Identity(), fresh, unwanted) })
 	} else {
 		b = nested(b, responseDenied, func(b []byte) []byte {
 			b = nested(b, deniedStatus, func(b []byte) []byte { return integer(b, statusCode, uint64(a.Decision.Status())) }) //nolint:gosec // three digits
@@ -94,12 +95,12 @@ func word(a front.Answer, sent []string) reply {
 const roomy = 1 << 10
 
 // allow appends the content of an OkHttpResponse.
-func allow(b []byte, identity [6]front.Field, fresh front.Field, sent []string) []byte {
+func allow(b []byte, identity [6]front.Field, fresh front.Field, unwanted []string) []byte {
 	for _, f := range identity {
 		b = set(b, answerHeaders, f)
 	}
 	b = set(b, answerHeaders, fresh)
-	for _, name := range sent {
+	for _, name := range unwanted {
 		// What is set is not removed, too: Envoy removes last.
 		if !slices.ContainsFunc(identity[:], func(f front.Field) bool { return strings.EqualFold(f.Name, name) }) {
 			b = text(b, okRemove, name)

@@ -96,8 +96,8 @@ func alike(t *testing.T, q *question, theirs *authv3.AttributeContext) {
 		switch {
 		case strings.EqualFold(name, "Authorization"):
 			has(q.authorization, name, value)
-		case front.IsIdentity(name):
-			has(q.identity, name, name)
+		case front.IsIdentity(name), front.IsOverride(name):
+			has(q.unwanted, name, name)
 		}
 	}
 	for name, value := range asked.GetHeaders() {

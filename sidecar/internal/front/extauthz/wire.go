@@ -47,9 +47,9 @@ type question struct {
 	described, twice bool
 	// joined and raw: there are fields in `headers`, and in `header_map`.
 	joined, raw bool
-	// authorization are the values of the Authorization fields, identity the names of
-	// those fields that could be taken for identity headers.
-	authorization, identity []string
+	// authorization are the values of the Authorization fields, unwanted the names of
+	// those fields that an application must not be told.
+	authorization, unwanted []string
 	demands                 map[string][]string
 }
 
@@ -148,11 +148,11 @@ func (q *question) field(message []byte) error {
 		if len(value) > 0 || len(raw) == 0 {
 			q.authorization = append(q.authorization, string(value))
 		}
-	case front.IsIdentity(string(name)):
+	case front.IsIdentity(string(name)), front.IsOverride(string(name)):
 		if !utf8.Valid(name) {
 			return errMessage // no name of a header, and none that an answer may have
 		}
-		q.identity = append(q.identity, string(name))
+		q.unwanted = append(q.unwanted, string(name))
 	}
 	return nil
 }
