@@ -40,7 +40,7 @@ func (w *world) start(t *testing.T) {
 		Dir: t.TempDir(), BinDir: bin, Sidecars: 1, Control: !w.full, IssuerPorts: stack.Ports{HTTP: ports[0]},
 		// Canaries would come between what is measured.
 		Env:         []string{"REVOCAST_CANARY_INTERVAL=0"},
-		IssuerFlags: []string{"--provider", "issuer=" + w.issuer() + ",audience=" + app + ",alg=" + w.algorithm + ",typ=logout+jwt", "--foreign-max-lifetime", lifetime},
+		IssuerFlags: []string{"--provider", "issuer=" + w.issuer() + ",audience=" + app + ",alg=" + w.algorithm + ",typ=logout+jwt", "--foreign-max-lifetime", lifetime, "--foreign-max-session", "10h"},
 		SidecarFlags: []string{
 			"--introspection-clients", introspectionClients(t),
 			"--trust", "issuer=" + w.issuer() + ",audience=" + api + ",typ=JWT,require=typ:Bearer,alg=" + w.algorithm + ",max-lifetime=" + lifetime + ",roles=realm_access.roles",

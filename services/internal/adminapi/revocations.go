@@ -47,7 +47,8 @@ type revocationRequest struct {
 	// CutTime is RFC 3339: up to when, by its own clock, what another issuer made is
 	// denied of a subject, of a client or as a whole. Left out it is now.
 	CutTime string `json:"cut_time"`
-	// ExpiresAt is RFC 3339. It makes a revocation last longer than it must.
+	// ExpiresAt is RFC 3339. It makes a revocation last longer than it must or, of what is
+	// another issuer's, exactly so long.
 	ExpiresAt string `json:"expires_at"`
 	// RevocationID is a UUID that the caller chose, not of version 7. What stands
 	// under it already is answered as it stands.

@@ -240,7 +240,8 @@ func (a *App) openService(ctx context.Context) error {
 		return err
 	}
 	a.service = issue.New(issue.Config{
-		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), MaxAccessTTL: a.clients.MaxAccessTTL, ForeignLifetime: a.cfg.ForeignMaxLifetime,
+		Realm: realm, Issuer: events.Issuer(a.cfg.Issuer), MaxAccessTTL: a.clients.MaxAccessTTL,
+		ForeignLifetime: a.cfg.ForeignMaxLifetime, ForeignSession: a.cfg.ForeignMaxSession,
 	}, issue.Deps{
 		Journal: journal, Feed: a.fleet.Watch(feed), Notes: notes, Noter: a.notary, Risk: hook, Passwords: a.hasher, Keys: a.keeper, Keyer: a.keys.Keyer(),
 		Root: a.keys, Announced: feed, Survey: journal, Now: now,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,6 +56,45 @@ func TestLogoutsAreRevocations(t *testing.T) {
 	}
 	if n := i.metric(t, `revocast_issuer_backchannel_logouts_total{outcome="accepted",provider="`+p.URL+`"}`); n != 3 {
 		t.Errorf("%v were counted", n)
+	}
+}
+
+// A provider that was not told goes on refreshing, so what an operator revokes of a session
+// lasts as long as that may, by the flags, and a dry run says so; a log-out, as long as the
+// tokens.
+func TestForeignSessionsStayRevoked(t *testing.T) {
+	t.Parallel()
+	const tokens, sessions = 30 * time.Minute, 10 * time.Hour
+	p := newIdentityProvider(t)
+	i := start(t, configured(t, t.TempDir(), "--mode", "control", "--provider", p.rule(""),
+		"--foreign-max-lifetime", tokens.String(), "--foreign-max-session", sessions.String()))
+	for name, c := range map[string]struct {
+		ask  []string
+		want time.Duration
+	}{
+		"session":       {[]string{"kind", "session", "id", "one"}, sessions + tokens},
+		"subject":       {[]string{"kind", "subject", "id", "anna"}, sessions + tokens},
+		"access tokens": {[]string{"kind", "subject", "id", "bert", "scope", "access-tokens"}, tokens},
+		"token":         {[]string{"kind", "token", "id", "jti"}, tokens},
+		"as told":       {[]string{"kind", "session", "id", "two", "expires_at", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}, time.Hour},
+	} {
+		body := object(c.ask...)
+		began := time.Now()
+		tried := decode[revoked](t, i.operate(t, "POST", revocationsPath, strings.TrimSuffix(body, "}")+`,"dry_run":true}`).want(t, 200))
+		done := decode[revoked](t, i.operate(t, "POST", revocationsPath, body).want(t, 201))
+		list := i.revokedOf(t, c.ask[1], c.ask[3])
+		if len(list) != 1 {
+			t.Fatalf("%s: %+v", name, list)
+		}
+		for answer, until := range map[string]time.Time{"dry run": tried.ExpiresAt, "answer": done.ExpiresAt, "list": list[0].ExpiresAt} {
+			if got := until.Sub(began) - c.want; got < -time.Second || got > 10*time.Minute {
+				t.Errorf("%s: the %s has it end %s after %s", name, answer, got, c.want)
+			}
+		}
+	}
+	loggedOut(t, "of a session", i.logOut(t, p.token("three", nil, nil)))
+	if list := i.revokedOf(t, "session", "three"); len(list) != 1 || time.Until(list[0].ExpiresAt) > tokens+10*time.Minute {
+		t.Errorf("logged out: %+v", list)
 	}
 }
 

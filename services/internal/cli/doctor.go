@@ -21,7 +21,7 @@ A token whose signature does not verify is told nothing but which checks hold. T
 
 The sidecar is asked at its admin listener (port 9472), which answers on its own machine only, unless it was told otherwise. To try a rule before it is in force, start a second sidecar with it on other ports.
 
-Of the columns, TOKEN SAYS is filled for a verified token only. REVOCATION OF lists the six kinds, each with the claim that an entry has to name. A revocation of a subject, a client or all ends what is older than it; "age told by" is what that goes by, for revocations of sessions and of access tokens.
+Of the columns, TOKEN SAYS is filled for a verified token only. REVOCATION OF lists the six kinds, each with the claim that an entry has to name. A revocation of a subject, a client or all ends what is older than it; "age told by" is what that goes by, for revocations of sessions and of access tokens. How long one holds that names no end is for the issuers to say: of another provider's sessions for --foreign-max-session, of its access tokens for --foreign-max-lifetime.
 
 Exit status 0 if a rule takes the token, 1 if none does.
 

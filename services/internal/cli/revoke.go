@@ -27,7 +27,7 @@ type revokeCommand struct {
 	Issuer        string        `placeholder:"URL" help:"Whose tokens are meant, where not this issuer's own."`
 	Scope         string        `placeholder:"WHAT" help:"What a wide revocation cuts: sessions (the default) or access-tokens."`
 	CutTime       string        `placeholder:"TIME" help:"Another issuer's subject, client or all: deny what began up to then, as 2026-11-01T10:00:00Z. Left out, it is now."`
-	ExpiresIn     time.Duration `placeholder:"DURATION" help:"How long it lasts at least. Left out, it is as long as it must be."`
+	ExpiresIn     time.Duration `placeholder:"DURATION" help:"How long it lasts: at least, if it is of this issuer's own. Left out, it is as long as it must be; of another issuer's sessions, as long as they may go on refreshing."`
 	DryRun        bool          `help:"Say what it would do, and do nothing."`
 	Wait          time.Duration `placeholder:"DURATION" help:"Wait so long at most, up to 20s, until every sidecar enforces it. Exit status 1 if some did not say so."`
 

@@ -84,7 +84,8 @@ type Config struct {
 	KeyOverlap          time.Duration `default:"10m" group:"keys" help:"How long a new key is announced before it is used. Sidecars need seconds; whoever reads the key set alone needs longer than he caches it."`
 
 	Provider           []string      `sep:"none" placeholder:"RULE" group:"providers" help:"An identity provider whose back-channel log-outs are obeyed; repeatable. issuer=URL,audience=NAME is enough, the audience being the client that the provider logs out; also jwks=URL-or-file, alg=ES256 (RS256 is the default), typ=logout+jwt to demand that."`
-	ForeignMaxLifetime time.Duration `default:"24h" group:"providers" help:"How long other issuers' tokens may live: for so long they are revoked where nobody says how long."`
+	ForeignMaxLifetime time.Duration `default:"24h" group:"providers" help:"How long other issuers' tokens may live: for so long they are revoked where nobody says how long. At least the max-lifetime of the sidecars' rules."`
+	ForeignMaxSession  time.Duration `default:"720h" group:"providers" help:"How long other issuers' sessions may go on refreshing. Their issuer is not told of what an operator revokes, so revocations of a session, or of the sessions of a subject, a client or all, last so much longer where nobody says how long."`
 	// Providers is what Provider says.
 	Providers []provider.Provider `kong:"-"`
 
@@ -202,6 +203,9 @@ func (c *Config) Check() error {
 	}
 	if c.ForeignMaxLifetime < time.Minute || c.ForeignMaxLifetime > 10*366*24*time.Hour {
 		add("--foreign-max-lifetime %s: want 1m to 10 years", c.ForeignMaxLifetime)
+	}
+	if c.ForeignMaxSession < c.ForeignMaxLifetime || c.ForeignMaxSession > 10*366*24*time.Hour {
+		add("--foreign-max-session %s: want --foreign-max-lifetime, which is %s, to 10 years", c.ForeignMaxSession, c.ForeignMaxLifetime)
 	}
 	if c.RefreshIdle < 0 || c.RefreshAbsolute < 0 {
 		add("--refresh-idle and --refresh-absolute: want 0 or more")

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 const idp = "issuer=https://id.example,audience=api"
@@ -21,8 +22,31 @@ func TestControl(t *testing.T) {
 	if _, err := parse(t, "--listen", "127.0.0.1:8080", "--mode", "half"); err == nil || !strings.Contains(err.Error(), "--mode") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := parse(t, append(local, "--foreign-max-lifetime", "1h", "--audit-max-age", "48h", "--canary-interval", "0")...); err != nil {
+	if _, err := parse(t, append(local, "--foreign-max-lifetime", "1h", "--foreign-max-session", "10h", "--audit-max-age", "48h", "--canary-interval", "0")...); err != nil {
 		t.Errorf("what means something is refused: %v", err)
+	}
+}
+
+// Sessions of others do not end before their tokens, and neither lasts for ever.
+func TestForeignLifetimes(t *testing.T) {
+	local := []string{"--listen", "127.0.0.1:8080"}
+	if c, err := parse(t, local...); err != nil || c.ForeignMaxLifetime != 24*time.Hour || c.ForeignMaxSession != 720*time.Hour {
+		t.Errorf("by default %s and %s, %v", c.ForeignMaxLifetime, c.ForeignMaxSession, err)
+	}
+	for _, c := range []struct{ lifetime, session, refused string }{
+		{"1h", "1h", ""},
+		{"1h", "59m59s", "--foreign-max-session"},
+		{"721h", "720h", "--foreign-max-session"},
+		{"1h", "87840h", ""},
+		{"1h", "87841h", "--foreign-max-session"},
+		{"87841h", "87841h", "--foreign-max-lifetime"},
+		{"59s", "1h", "--foreign-max-lifetime"},
+		{"1h", "-1h", "--foreign-max-session"},
+	} {
+		_, err := parse(t, append(local, "--foreign-max-lifetime", c.lifetime, "--foreign-max-session="+c.session)...)
+		if (err != nil) != (c.refused != "") || err != nil && !strings.Contains(err.Error(), c.refused) {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 

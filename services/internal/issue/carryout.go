@@ -207,7 +207,8 @@ func (v *view) find(c command, now time.Time) (*events.Revocation, error) {
 		return nil, ErrLifted
 	}
 	for _, n := range v.standing.Cuts {
-		token := c.alike && c.Kind == events.KindToken && !now.After(n.Until) && !n.Until.Before(c.asked)
+		// Another issuer's may have been revoked for less than it lives.
+		token := c.alike && c.Kind == events.KindToken && !now.After(n.Until) && !n.Until.Before(later(c.asked, c.Until))
 		if token || n.ID == c.ID {
 			return &n, nil
 		}

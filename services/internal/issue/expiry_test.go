@@ -39,7 +39,7 @@ func (r *realm) clocked(t *testing.T) *clocked {
 	}
 	c := &clocked{longest: 5 * time.Minute, faulty: &faulty{Journal: journal, Feed: feed}}
 	c.Service = issue.New(issue.Config{
-		Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: func() time.Duration { return c.longest }, ForeignLifetime: 3 * time.Hour,
+		Realm: eventstest.Realm, Issuer: issuer, MaxAccessTTL: func() time.Duration { return c.longest }, ForeignLifetime: 3 * time.Hour, ForeignSession: 48 * time.Hour,
 	}, issue.Deps{
 		Journal: c.faulty, Feed: c.faulty, Passwords: hasher(t), Keys: keys, Keyer: keys.Keyer(), Root: keys,
 		Announced: feed, Survey: journal, Now: func() time.Time { return time.Now().Add(c.ahead) },
@@ -82,10 +82,12 @@ func loginWith(t *testing.T, s *issue.Service, p session.Policy) issue.Grant {
 }
 
 // leeway is what comes on top of the last token's expiry: leeway and skew of verifiers.
-// slack is what comes on top of that for what is being minted meanwhile.
+// slack is what comes on top of that for what is being minted meanwhile; overrun is both
+// of them for tokens of others, whose clock may be ahead.
 const (
-	leeway = time.Minute + 2*time.Second
-	slack  = 18 * time.Second
+	leeway  = time.Minute + 2*time.Second
+	slack   = 18 * time.Second
+	overrun = 2 * leeway
 )
 
 // A revocation lasts until the last token it denies is accepted nowhere, and no longer
@@ -110,8 +112,13 @@ func TestRevocationsLastAsLongAsTheyMust(t *testing.T) {
 		"a client":                  {issue.Revocation{Kind: events.KindClient, Target: "c"}, 5*time.Minute + slack + leeway},
 		"everyone":                  {issue.Revocation{Kind: events.KindAll, Scope: events.ScopeAccessTokens}, 5*time.Minute + slack + leeway},
 		"a key":                     {issue.Revocation{Kind: events.KindKey, Target: "k"}, 50 * 365 * 24 * time.Hour},
-		"another issuer's token":    {issue.Revocation{Kind: events.KindToken, Issuer: foreign, Target: "j"}, 3*time.Hour + leeway},
-		"another issuer's users":    {issue.Revocation{Kind: events.KindAll, Issuer: foreign}, 3*time.Hour + leeway},
+		"another issuer's token":    {issue.Revocation{Kind: events.KindToken, Issuer: foreign, Target: "j"}, 3*time.Hour + overrun},
+		"another issuer's session":  {issue.Revocation{Kind: events.KindSession, Issuer: foreign, Target: "s"}, 51*time.Hour + overrun},
+		"another issuer's user":     {issue.Revocation{Kind: events.KindSubject, Issuer: foreign, Target: "u"}, 51*time.Hour + overrun},
+		"another issuer's client":   {issue.Revocation{Kind: events.KindClient, Issuer: foreign, Target: "c"}, 51*time.Hour + overrun},
+		"another issuer's users":    {issue.Revocation{Kind: events.KindAll, Issuer: foreign}, 51*time.Hour + overrun},
+		"their access tokens":       {issue.Revocation{Kind: events.KindAll, Issuer: foreign, Scope: events.ScopeAccessTokens}, 3*time.Hour + overrun},
+		"theirs, named":             {issue.Revocation{ID: chosenID(), Kind: events.KindSession, Issuer: foreign, Target: "s2"}, 51*time.Hour + overrun},
 		"another issuer's key":      {issue.Revocation{Kind: events.KindKey, Issuer: foreign, Target: "k"}, 50 * 365 * 24 * time.Hour},
 		"another issuer's, as told": {issue.Revocation{Kind: events.KindSubject, Issuer: foreign, Target: "u", Until: c.now().Add(time.Minute)}, time.Minute},
 		"a token, for longer":       {issue.Revocation{Kind: events.KindToken, Target: "j2", Until: c.now().Add(time.Hour)}, time.Hour},

@@ -63,6 +63,21 @@ func TestAskingAgainAnnouncesNothing(t *testing.T) {
 	}
 }
 
+// Another issuer's token that was revoked for a moment is not thereby revoked for as long
+// as it lives.
+func TestAShortRevocationDoesNotStandForALongOne(t *testing.T) {
+	r := newRealm(t)
+	c := r.clocked(t)
+	ask := issue.Revocation{ID: chosenID(), Kind: events.KindToken, Issuer: foreign, Target: "j", Until: c.now().Add(time.Minute)}
+	if got := c.lasts(t, ask); !about(got, time.Minute) {
+		t.Fatalf("for a minute: %s", got)
+	}
+	ask.ID, ask.Until = chosenID(), time.Time{}
+	if got := c.lasts(t, ask); !about(got, 3*time.Hour+overrun) {
+		t.Errorf("for as long as it lives: %s", got)
+	}
+}
+
 // What stays in the way of a second cut is that the id is known: the session begun in
 // between lives.
 func TestAskingAgainEndsNoNewSession(t *testing.T) {

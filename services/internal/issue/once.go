@@ -24,7 +24,8 @@ type Message struct {
 }
 
 // RevokeOnce denies what a message asks for and then records that the message was
-// taken. Of any number of calls for one message, on whichever replicas, one succeeds;
+// taken. What it denies has been ended by its issuer, so that only the tokens given so
+// far have to be outlasted. Of any number of calls for one message, on whichever replicas, one succeeds;
 // the others get [ErrRepeated]. It returns when both writes are durable (ADR-0020).
 //
 // A call that fails in between has denied and may be repeated: the revocation has one
@@ -40,6 +41,7 @@ func (s *Service) RevokeOnce(ctx context.Context, m Message, r Revocation) (Revo
 	}
 	r.ID, r.Issuer = s.derivedID("message:"+string(m.Issuer)+"\x00"+m.ID), m.Issuer
 	c := s.command(r)
+	c.ended = true // which is what the message says
 	if c.Until, err = s.foreignUntil(c); err != nil {
 		return Revoked{}, err
 	}

@@ -110,6 +110,30 @@ func (r *realm) named(t *testing.T, target string) (found []events.Revocation) {
 	return found
 }
 
+// Whose issuer has ended the session is denied as long as its tokens last, and no longer:
+// nothing is refreshed any more. What stands on the feed lasts as long as is answered.
+func TestAMessageOutlastsTheTokens(t *testing.T) {
+	r := newRealm(t)
+	c := r.clocked(t)
+	for name, ask := range map[string]issue.Revocation{
+		"session": {Kind: events.KindSession, Target: "s"},
+		"subject": {Kind: events.KindSubject, Target: "u", CutTime: time.Now()},
+	} {
+		ask.Reason, ask.By = "test", operator
+		began := c.now()
+		done, err := c.RevokeOnce(t.Context(), issue.Message{Issuer: foreign, ID: name, Until: began.Add(time.Minute)}, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := done.Revocation.Until.Sub(began); !about(got, 3*time.Hour+overrun) {
+			t.Errorf("%s: %s", name, got)
+		}
+		if stands := r.named(t, ask.Target); len(stands) != 1 || stands[0].Until.Before(done.Revocation.Until) {
+			t.Errorf("%s: announced %+v, answered %s", name, stands, done.Revocation.Until)
+		}
+	}
+}
+
 // The time of a cut counts for another issuer's tokens and for no others.
 func TestCutsByTime(t *testing.T) {
 	r := newRealm(t)

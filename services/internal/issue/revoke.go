@@ -80,6 +80,9 @@ type command struct {
 	expires time.Time
 	// asked is how long it is to last at least; zero for no longer than it must.
 	asked time.Time
+	// ended: the other issuer whose sessions are meant has ended them itself, so that
+	// nothing of theirs is refreshed any more.
+	ended bool
 	// alike: one that stands already and denies the same will do.
 	alike bool
 	// inPlaceOf is a revocation that this one replaces; empty for none.
@@ -149,7 +152,8 @@ func (s *Service) revokeForeign(ctx context.Context, c command) (_ Revoked, err 
 }
 
 // foreignUntil is how long a revocation of what another issuer made lasts. How long its
-// tokens live, only the caller can know; without a word, the realm's bound counts.
+// tokens live and its sessions go on, only the caller can know; without a word, the
+// realm's bounds count.
 func (s *Service) foreignUntil(c command) (time.Time, error) {
 	switch {
 	case !c.asked.IsZero() && !c.asked.After(c.began):
@@ -159,11 +163,24 @@ func (s *Service) foreignUntil(c command) (time.Time, error) {
 	case c.Kind == events.KindKey:
 		return c.began.Add(keyRevocation), nil
 	}
-	return untilAfter(later(c.expires, c.began.Add(s.cfg.ForeignLifetime))), nil
+	last := later(c.expires, c.began.Add(s.cfg.ForeignLifetime))
+	if c.outlastsTokens() {
+		// The other issuer has not heard of this, and goes on refreshing.
+		last = last.Add(s.cfg.ForeignSession)
+	}
+	return last.Add(events.ForeignOverrun), nil
+}
+
+// outlastsTokens reports whether c denies, by `sid` or `auth_time`, also what another
+// issuer gives to the same sessions from now on.
+func (c *command) outlastsTokens() bool {
+	return !c.ended && (c.Kind == events.KindSession ||
+		c.Kind.Wide() && c.Kind != events.KindKey && c.Scope == events.ScopeSessions)
 }
 
 // untilAfter is when no verifier accepts any more what expires at last, by whatever
-// leeway and clock the protocol allows.
+// leeway and clock the protocol allows. It is for our own tokens: those of others are
+// dated by clocks of theirs, see [events.ForeignOverrun].
 func untilAfter(last time.Time) time.Time { return last.Add(events.MaxLeeway + events.MaxSkew) }
 
 // until is the same for what expires at the given time or could still be minted in a

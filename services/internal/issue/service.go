@@ -88,6 +88,10 @@ type Config struct {
 	// ForeignLifetime is for how long another issuer's tokens are revoked where nobody
 	// says how long they live; 24 hours if zero.
 	ForeignLifetime time.Duration
+	// ForeignSession is how long another issuer's session may go on refreshing: as much
+	// longer its sessions are revoked where that issuer has not ended them. 720 hours if
+	// zero.
+	ForeignSession time.Duration
 }
 
 // Service carries out the use cases. It holds no state but its dependencies and what
@@ -138,6 +142,9 @@ func New(cfg Config, deps Deps) *Service {
 	}
 	if cfg.ForeignLifetime == 0 {
 		cfg.ForeignLifetime = 24 * time.Hour
+	}
+	if cfg.ForeignSession == 0 {
+		cfg.ForeignSession = 720 * time.Hour
 	}
 	return &Service{
 		cfg: cfg, journal: deps.Journal, feed: deps.Feed, notes: deps.Notes,

@@ -214,14 +214,17 @@ func reachOf(rule *token.Trust, c *token.Claims) []Reach {
 // cutsOf words what [events.Revocation.Denies] goes by.
 func cutsOf(c *token.Claims) *Cuts {
 	if c.SessionAt.IsZero() && c.MintedAt.IsZero() {
-		by := "none"
-		switch {
-		case !c.AuthTime.IsZero() && c.AuthTime.Unix() != 0:
-			by = "auth_time"
-		case !c.IssuedAt.IsZero() && c.IssuedAt.Unix() != 0:
-			by = "iat"
+		cuts := &Cuts{"none", "none"}
+		if !c.AuthTime.IsZero() && c.AuthTime.Unix() != 0 {
+			cuts = &Cuts{"auth_time", "auth_time"}
 		}
-		return &Cuts{by, by}
+		if !c.IssuedAt.IsZero() && c.IssuedAt.Unix() != 0 {
+			cuts.AccessTokens = "iat"
+			if cuts.Sessions == "none" {
+				cuts.Sessions = "iat"
+			}
+		}
+		return cuts
 	}
 	cuts := &Cuts{"none", "none"}
 	if !c.MintedAt.IsZero() {
@@ -249,7 +252,7 @@ func adviceOf(d *verify.Diagnosis, cuts *Cuts) (advice []string) {
 		advice = append(advice, "A revocation of its subject, client or all denies it and all like it until the revocation ends, also those made afterwards: it has neither auth_time nor iat.")
 	}
 	if d.Rule.Foreign && d.Rule.MaxLifetime > token.ForeignLifetime {
-		advice = append(advice, fmt.Sprintf("Its rule lets tokens live %s. Start the issuers with --foreign-max-lifetime of at least that, or they end revocations that name no end before the tokens are over.", d.Rule.MaxLifetime))
+		advice = append(advice, fmt.Sprintf("Its rule lets tokens live %s. Start the issuers with --foreign-max-lifetime of at least that, or what they revoke without naming an end may pass again: tokens, and the sessions that the provider says it has ended.", d.Rule.MaxLifetime))
 	}
 	return advice
 }

@@ -88,17 +88,17 @@ func TestDoctorTellsWhatReachesAToken(t *testing.T) {
 		"without a session":       {realm, object{"sid": nil, "ssq": nil}, "session", "tsq", "tsq", nil},
 		"a session of no place":   {realm, object{"ssq": nil}, "", "none", "tsq", []string{"neither"}},
 		"of the realm, placeless": {realm, bare, "session", "iat", "iat", []string{"iat alone"}},
-		"foreign":                 {foreign, nil, "", "auth_time", "auth_time", nil},
+		"foreign":                 {foreign, nil, "", "auth_time", "iat", nil},
 		"foreign, by iat":         {foreign, bare, "session", "iat", "iat", []string{"iat alone"}},
 		"foreign, auth_time of 0": {foreign, object{"auth_time": 0}, "", "iat", "iat", []string{"iat alone"}},
-		"foreign, other names":    {foreign + ",subject=oid,session=https://x.example/s", object{"oid": "o"}, "session", "auth_time", "auth_time", nil},
+		"foreign, other names":    {foreign + ",subject=oid,session=https://x.example/s", object{"oid": "o"}, "session", "auth_time", "iat", nil},
 		"foreign, next to nothing": {
 			foreign,
 			object{"sid": nil, "jti": nil, "sub": nil, "client_id": nil},
-			"token session subject client", "auth_time", "auth_time",
+			"token session subject client", "auth_time", "iat",
 			[]string{"Only revocations of its client"},
 		},
-		"foreign, long lives": {foreign + ",max-lifetime=100h", nil, "", "auth_time", "auth_time", []string{"--foreign-max-lifetime of at least that"}},
+		"foreign, long lives": {foreign + ",max-lifetime=100h", nil, "", "auth_time", "iat", []string{"--foreign-max-lifetime of at least that"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			signer := rig.Issuer.ES256
@@ -146,6 +146,7 @@ func TestDoctorKnowsTheRuleOfCuts(t *testing.T) {
 		"access tokens, unplaced":   {object{"tsq": nil}, events.ScopeAccessTokens, func(c adminapi.Cuts) string { return c.AccessTokens }},
 		"sessions, by auth_time":    {object{"ssq": nil, "tsq": nil}, events.ScopeSessions, func(c adminapi.Cuts) string { return c.Sessions }},
 		"access tokens, by iat":     {object{"ssq": nil, "tsq": nil, "auth_time": nil}, events.ScopeAccessTokens, func(c adminapi.Cuts) string { return c.AccessTokens }},
+		"access tokens, by either":  {object{"ssq": nil, "tsq": nil, "auth_time": now.Add(time.Hour).Unix()}, events.ScopeAccessTokens, func(c adminapi.Cuts) string { return c.AccessTokens }},
 		"sessions, auth_time of no": {object{"ssq": nil, "tsq": nil, "auth_time": 0}, events.ScopeSessions, func(c adminapi.Cuts) string { return c.Sessions }},
 	} {
 		d, _ := doctor(t, rig, "audience="+tokentest.Audience)(bearer(rig.Good(t, c.changes)))

@@ -113,6 +113,12 @@ func (s source) get(ctx context.Context, address string) ([]byte, error) {
 }
 
 func readFile(path string) ([]byte, error) {
+	// To open a pipe would wait for its other end, for as long as that takes.
+	if info, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("reading the keys: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("reading the keys in %s: not a regular file", path)
+	}
 	f, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, fmt.Errorf("reading the keys: %w", err)
