@@ -235,6 +235,15 @@ func seconds(n int64) time.Duration {
 	return time.Duration(max(min(n, most), -1)) * time.Second
 }
 
+// secondsUp makes a whole second of one that has begun.
+func secondsUp(d time.Duration) int64 {
+	n := int64(d / time.Second)
+	if d%time.Second > 0 {
+		n++
+	}
+	return n
+}
+
 func userOut(u events.User) *eventsv1.User {
 	return &eventsv1.User{
 		Subject: string(u.Subject), Username: u.Username, PasswordHash: u.PasswordHash,

@@ -1,8 +1,6 @@
 package codec
 
 import (
-	"time"
-
 	"github.com/revocast/revocast/events"
 	eventsv1 "github.com/revocast/revocast/events/proto/revocast/events/v1"
 )
@@ -34,7 +32,7 @@ func realmToProto(m *eventsv1.Envelope, e events.Event) {
 	case events.LifetimesDeclared:
 		list := make([]*eventsv1.Lifetime, len(v.Lifetimes))
 		for i, l := range v.Lifetimes {
-			list[i] = &eventsv1.Lifetime{TtlS: int64((l.TTL + time.Second - 1) / time.Second), SinceS: unixUp(l.Since), SeenS: unixUp(l.Seen)}
+			list[i] = &eventsv1.Lifetime{TtlS: secondsUp(l.TTL), SinceS: unixUp(l.Since), SeenS: unixUp(l.Seen)}
 		}
 		m.Event = &eventsv1.Envelope_LifetimesDeclared{LifetimesDeclared: &eventsv1.LifetimesDeclared{Lifetimes: list}}
 	case events.Noted:
