@@ -17,6 +17,9 @@ func (d *Denylist) ask(ctx context.Context, at target, now time.Time, before dis
 	if ctx.Done() == nil {
 		return d.onDisk(at, now, before)
 	}
+	if ctx.Err() != nil { // who does not wait puts no question
+		return Finding{}, fmt.Errorf("waiting for the disk: %w", context.Cause(ctx))
+	}
 	select {
 	case d.asking <- struct{}{}:
 	case <-ctx.Done():

@@ -114,6 +114,32 @@ func TestDiskThatHangs(t *testing.T) {
 	})
 }
 
+// Who does not wait is told what memory knows, and the disk is not asked.
+func TestLookupThatDoesNotWait(t *testing.T) {
+	store := &stalling{Store: memstore.New()}
+	denylisttest.Apply(t, store, sessions("disk"))
+	d, err := denylist.New(denylist.Config{}, store) // and nobody runs it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Apply(sessions("memory")); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if f, err := d.Lookup(over, tokenOf(d, "memory"), denylisttest.Now()); err != nil || !f.Denied {
+			t.Fatalf("what memory knows: %+v, %v", f, err)
+		}
+		if f, err := d.Lookup(over, tokenOf(d, "disk"), denylisttest.Now()); !errors.Is(err, context.Canceled) || f.Denied {
+			t.Fatalf("what the disk knows: %+v, %v", f, err)
+		}
+	}
+	if store.reads != 0 {
+		t.Errorf("the disk was asked %d times", store.reads)
+	}
+}
+
 // Run ends only when no question to the disk is left, so that the store may be closed.
 func TestRunWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

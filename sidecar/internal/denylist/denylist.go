@@ -132,7 +132,8 @@ type Finding struct {
 // and the feed's, so that a clock that jumps forgets nothing. When nothing denies
 // the token and the index knows none of its names, it takes no lock and allocates
 // nothing. After an error nothing is known, and the token must not pass. Only what
-// memory cannot answer is looked up on disk, for as long as ctx lasts.
+// memory cannot answer is looked up on disk, for as long as ctx lasts: with one that is
+// over, memory alone answers.
 func (d *Denylist) Lookup(ctx context.Context, t *Token, now time.Time) (Finding, error) {
 	if t.by != d {
 		return Finding{}, ErrUnprepared
