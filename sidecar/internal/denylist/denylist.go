@@ -59,6 +59,7 @@ type Denylist struct {
 	resync chan struct{} // see Lost
 
 	asking chan struct{} // holds one for each question to the disk without an answer
+	reads  atomic.Int64  // how many they are
 }
 
 type liftedEntry struct {

@@ -118,6 +118,8 @@ type Node struct {
 	// warm is what an earlier run had proved: its store may answer until that is older
 	// than the policy's limit.
 	warm time.Time
+	// hangs: Run has ended without the disk.
+	hangs bool
 }
 
 // New opens the denylist and puts the parts together. It connects to nothing and
@@ -140,9 +142,10 @@ func New(cfg Config, log *zap.Logger, metrics prometheus.Registerer) (_ *Node, e
 	return n, nil
 }
 
-// Close closes the store. Call it once, after Run has returned.
+// Close closes the store, unless Run has left it in use by a disk that hangs. Call it
+// once, after Run has returned.
 func (n *Node) Close() error {
-	if n.Store == nil {
+	if n.Store == nil || n.hangs {
 		return nil
 	}
 	return n.Store.Close()
@@ -272,7 +275,8 @@ func (n *Node) awaitColdStart(ctx context.Context) {
 }
 
 // Run follows the feed and the keys until ctx ends, then writes what is not yet on
-// disk. It returns nil for an end that was asked for. Call it once.
+// disk. It returns nil for an end that was asked for, unless the disk does not answer any
+// more. Call it once.
 func (n *Node) Run(ctx context.Context) error {
 	// The disk writer outlives whatever feeds it.
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
@@ -290,5 +294,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.watchReadiness(ctx) })
 	err := group.Wait()
 	stopWriting()
-	return errors.Join(err, <-written)
+	end := <-written
+	n.hangs = errors.Is(end, denylist.ErrHangs)
+	return errors.Join(err, end)
 }
