@@ -117,9 +117,9 @@ func (d *Denylist) flush() error {
 func (d *Denylist) oldest() (Batch, []*segment, disk) {
 	d.mu.Lock()
 	segments, disk := d.queue.oldest(), d.loss.disk()
-	b := Batch{}
+	b, covered := Batch{}, d.covered()
 	for _, s := range segments {
-		if s.cursor != (Cursor{}) {
+		if s.cursor != (Cursor{}) && covered {
 			b.Cursor = s.cursor
 		}
 		b.Lifted = s.lifted // of the last; those before it have none

@@ -5,6 +5,7 @@
 // Invariants:
 //
 //   - Nothing that denies waits for what allows: neither for keys nor for the disk.
+//   - No cursor on disk covers a key that is not: a restart reads its announcement again.
 //   - The node says itself whether it may be relied on, by the gate's own judgement.
 package node
 
@@ -168,8 +169,13 @@ func (n *Node) openDenylist() error {
 		store = n.Store
 	}
 	var err error
-	n.Denylist, err = denylist.New(denylist.Config{Budget: int(max(n.cfg.Budget-n.cfg.Cache, 0))}, store)
+	n.Denylist, err = denylist.New(denylist.Config{Budget: int(max(n.cfg.Budget-n.cfg.Cache, 0)), Covered: n.keysSaved}, store)
 	return err
+}
+
+// keysSaved reports whether a restart would know of all keys that the feed has brought.
+func (n *Node) keysSaved() bool {
+	return !slices.ContainsFunc(n.ours, func(s *jwks.Set) bool { return !s.Saved() })
 }
 
 // openKeys makes a key set for every trusted issuer. Those of the realm learn of their
