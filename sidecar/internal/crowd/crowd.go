@@ -198,4 +198,3 @@ func (l *Limit) Context(ctx context.Context, c net.Conn) context.Context {
 	}
 	return context.WithValue(ctx, connKey{}, c)
 }
-
