@@ -90,7 +90,9 @@ func (v *Verifier) Judge(ctx context.Context, raw string, ask gate.Ask) (Claims,
 }
 
 // Again decides as [Verifier.Judge] does, on what was let in before and lasts. It is
-// counted as no decision: one connection would be many.
+// counted as no decision: one connection would be many. With a ctx that is over it waits
+// for nothing, and what cannot be told so is a failed look-up, or keys that are not to be
+// had.
 func (v *Verifier) Again(ctx context.Context, raw string, ask gate.Ask) gate.Decision {
 	j := v.judge(ctx, raw, ask)
 	return j.decision
@@ -128,6 +130,7 @@ func (j *judgement) claims() Claims { return Claims(j.token.Claims) }
 
 // judge decides and counts nothing.
 func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judgement) {
+	patient := ctx.Err() == nil // or nobody would wait for the disk, which is no failure of its
 	f := gate.Facts{Now: clock.Now()}
 	// Before the look-up: freshness read after it could vouch for an entry that
 	// was applied in between.
@@ -138,7 +141,7 @@ func (v *Verifier) judge(ctx context.Context, raw string, ask gate.Ask) (j judge
 		f.Scope, f.Roles, f.Audience, f.ACR, f.AuthTime = c.Scope, &c.Roles, &c.Audience, c.ACR, c.AuthTime
 		// Entries expire by the earlier of both clocks, so that a local one that
 		// jumps ahead forgets none.
-		if j.finding, j.cause = v.parts.Denylist.Lookup(ctx, &j.token.Denylist, earlier(f.Now, f.FreshAsOf)); j.cause != nil {
+		if j.finding, j.cause = v.parts.Denylist.Lookup(ctx, &j.token.Denylist, earlier(f.Now, f.FreshAsOf)); j.cause != nil && patient {
 			v.log.Error("the denylist cannot answer", zap.Error(j.cause))
 		}
 		f.Finding = found(j.finding.Denied, j.cause)

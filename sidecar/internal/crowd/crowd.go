@@ -6,6 +6,9 @@
 // Whoever opens connections by the thousand thus mostly loses his own. Where there is
 // none, the new one is closed.
 //
+// A request is being answered once all of it has come, or its answer has begun: who
+// takes a long time to send one keeps no place by that.
+//
 // Invariants:
 //
 //   - No connection on which a request is being answered is closed for another, with
@@ -19,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,12 +58,35 @@ type conn struct {
 	limit *Limit
 	// traffic: what is read counts as use.
 	traffic bool
-	// answering is how many requests are, used when it was used last, in Unix
-	// nanoseconds.
+	// answering is how many requests are, or leaving; used is when it was used last, in
+	// Unix nanoseconds.
 	answering atomic.Int64
 	used      atomic.Int64
 	closing   sync.Once
 }
+
+// leaving instead of a number of requests: another is taking the connection's place.
+const leaving = -1
+
+// begin counts a request, unless the connection is to be closed.
+func (c *conn) begin() bool {
+	for {
+		n := c.answering.Load()
+		if n == leaving {
+			return false
+		}
+		if c.answering.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (c *conn) end() {
+	c.touch()
+	c.answering.Add(-1)
+}
+
+func (c *conn) touch() { c.used.Store(time.Now().UnixNano()) }
 
 // Listener gives connections of l that are used as [Limit.Handler] is told.
 func (l *Limit) Listener(inner net.Listener) net.Listener { return listener{inner, l, false} }
@@ -83,7 +108,7 @@ func (l listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &conn{Conn: inner, limit: l.limit, traffic: l.traffic}
-		c.used.Store(time.Now().UnixNano())
+		c.touch()
 		out := l.limit.admit(c)
 		if out != nil {
 			l.limit.crowded()
@@ -109,8 +134,18 @@ func (l *Limit) admit(c *conn) (out *conn) {
 	return out
 }
 
-// unused is called with the lock held.
-func (l *Limit) unused() (longest *conn) {
+// unused finds one to close, on which no request begins from then on. It is called with
+// the lock held.
+func (l *Limit) unused() *conn {
+	for range candidates { // each but the last may be taken into use meanwhile
+		if c := l.longest(); c == nil || c.answering.CompareAndSwap(0, leaving) {
+			return c
+		}
+	}
+	return nil
+}
+
+func (l *Limit) longest() (longest *conn) {
 	looked, found := 0, 0
 	for c := range l.conns { // which begins anywhere
 		if looked++; looked > looks || found == candidates {
@@ -131,7 +166,7 @@ func (l *Limit) unused() (longest *conn) {
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.traffic && n > 0 {
-		c.used.Store(time.Now().UnixNano())
+		c.touch()
 	}
 	return n, err
 }
@@ -162,18 +197,4 @@ func (l *Limit) Context(ctx context.Context, c net.Conn) context.Context {
 		c = secured.NetConn()
 	}
 	return context.WithValue(ctx, connKey{}, c)
-}
-
-// Handler notes on which connections h answers requests, until it returns.
-func (l *Limit) Handler(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
-			c.answering.Add(1)
-			defer func() {
-				c.used.Store(time.Now().UnixNano())
-				c.answering.Add(-1)
-			}()
-		}
-		h.ServeHTTP(w, r)
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,22 +18,31 @@ import (
 
 const patience = 30 * time.Second
 
-// site is a server that answers at once, or at /hold when it is let go.
+// site is a server that answers when it has read the request, or at /hold when it is let
+// go besides, and at /early before.
 type site struct {
 	server  *httptest.Server
-	closed  atomic.Int64 // for the bound
+	closed  atomic.Int64  // for the bound
+	sending chan struct{} // a body is about to be read
 	held    chan struct{}
 	release chan struct{}
 }
 
 func newSite(t *testing.T, most int, secured bool) *site {
 	t.Helper()
-	s := &site{held: make(chan struct{}, 100), release: make(chan struct{})}
+	s := &site{sending: make(chan struct{}, 100), held: make(chan struct{}, 100), release: make(chan struct{})}
 	limit, err := crowd.New(most, func() { s.closed.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.server = httptest.NewUnstartedServer(limit.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/early" {
+			control := http.NewResponseController(w)
+			_, _ = control.EnableFullDuplex(), control.Flush()
+		} else if r.ContentLength > 0 {
+			s.sending <- struct{}{}
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
 		if r.URL.Path == "/hold" {
 			s.held <- struct{}{}
 			<-s.release
@@ -204,5 +214,101 @@ func TestTraffic(t *testing.T) {
 func TestNew(t *testing.T) {
 	if _, err := crowd.New(0, func() {}); err == nil {
 		t.Error("a limit of nobody")
+	}
+}
+
+// Who sends a request slowly keeps nobody out; who has sent all of it, or is being
+// answered while it sends, keeps its place.
+func TestSlowSenders(t *testing.T) {
+	const most = 8
+	s := newSite(t, most, false)
+	release := sync.OnceFunc(func() { close(s.release) })
+	t.Cleanup(release)
+	post := func(path, body string) client {
+		c := s.dial(t)
+		if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n%s", path, body); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	whole, early := post("/hold", "body"), post("/early", "b")
+	<-s.held
+	<-s.sending
+	if _, err := early.in.Peek(1); err != nil { // its answer has begun
+		t.Fatal(err)
+	}
+	var slow []client
+	for range most - 2 {
+		slow = append(slow, post("/", "b"))
+		<-s.sending
+	}
+	for range 2 * most {
+		honest := s.dial(t)
+		if err := honest.send("/"); err != nil {
+			t.Fatal(err)
+		}
+		if err := honest.answered(); err != nil {
+			t.Fatalf("who came behind those who send slowly: %v", err)
+		}
+	}
+	if _, err := slow[0].in.ReadByte(); err == nil {
+		t.Error("the slowest is still there")
+	}
+	if _, err := io.WriteString(early, "ody"); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	for name, c := range map[string]client{"sent": whole, "being answered": early} {
+		if err := c.answered(); err != nil {
+			t.Errorf("whose request was %s: %v", name, err)
+		}
+	}
+}
+
+// A request that comes when its connection has been chosen to be closed is not begun.
+func TestChosenWhileARequestComes(t *testing.T) {
+	conns := make(chan net.Conn, 2)
+	begun, gone := make(chan struct{}, 1), make(chan struct{})
+	limit, err := crowd.New(1, func() { // between being chosen and being closed
+		first := <-conns
+		_, _ = io.WriteString(first, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		go func() {
+			_, _ = first.Read(make([]byte, 1))
+			close(gone)
+		}()
+		select {
+		case <-begun:
+			t.Error("a request was begun whose connection is then closed")
+		case <-gone:
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan struct{}, 2)
+	server := httptest.NewUnstartedServer(limit.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		<-r.Context().Done()
+	})))
+	server.Config.ConnContext = limit.Context
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			accepted <- struct{}{}
+		}
+	}
+	server.Listener = limit.Listener(server.Listener)
+	server.Start()
+	t.Cleanup(server.Close)
+	for range 2 {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		conns <- c
+		<-accepted
 	}
 }

@@ -17,6 +17,9 @@ func (d *Denylist) ask(ctx context.Context, at target, now time.Time, before dis
 	if ctx.Done() == nil {
 		return d.onDisk(at, now, before)
 	}
+	if ctx.Err() != nil { // who does not wait puts no question
+		return Finding{}, fmt.Errorf("waiting for the disk: %w", context.Cause(ctx))
+	}
 	select {
 	case d.asking <- struct{}{}:
 	case <-ctx.Done():
@@ -27,8 +30,10 @@ func (d *Denylist) ask(ctx context.Context, at target, now time.Time, before dis
 		error
 	}
 	answered := make(chan answer, 1)
+	d.reads.Add(1)
 	go func() { // waited for by answered, and by allAnswered where we gave up
 		f, err := d.onDisk(at, now, before)
+		d.reads.Add(-1)
 		<-d.asking
 		answered <- answer{f, err}
 	}()

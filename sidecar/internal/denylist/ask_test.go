@@ -114,6 +114,32 @@ func TestDiskThatHangs(t *testing.T) {
 	})
 }
 
+// Who does not wait is told what memory knows, and the disk is not asked.
+func TestLookupThatDoesNotWait(t *testing.T) {
+	store := &stalling{Store: memstore.New()}
+	denylisttest.Apply(t, store, sessions("disk"))
+	d, err := denylist.New(denylist.Config{}, store) // and nobody runs it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Apply(sessions("memory")); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if f, err := d.Lookup(over, tokenOf(d, "memory"), denylisttest.Now()); err != nil || !f.Denied {
+			t.Fatalf("what memory knows: %+v, %v", f, err)
+		}
+		if f, err := d.Lookup(over, tokenOf(d, "disk"), denylisttest.Now()); !errors.Is(err, context.Canceled) || f.Denied {
+			t.Fatalf("what the disk knows: %+v, %v", f, err)
+		}
+	}
+	if store.reads != 0 {
+		t.Errorf("the disk was asked %d times", store.reads)
+	}
+}
+
 // Run ends only when no question to the disk is left, so that the store may be closed.
 func TestRunWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -145,4 +171,60 @@ func TestRunWaitsForTheDisk(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// writeHangs is a store whose writes hang until they are let go.
+type writeHangs struct {
+	denylist.Store
+	letGo chan struct{}
+}
+
+func (s *writeHangs) Apply(b denylist.Batch) error {
+	<-s.letGo
+	return s.Store.Apply(b)
+}
+
+// A disk that hangs keeps nobody from ending, and is named.
+func TestEndOfADiskThatHangs(t *testing.T) {
+	for name, hang := range map[string]func(*testing.T, *denylist.Denylist, *stalling) (letGo func()){
+		"reading": func(t *testing.T, d *denylist.Denylist, s *stalling) func() {
+			letGo := s.hang()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := d.Lookup(ctx, tokenOf(d, "s"), denylisttest.Now()); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+			return letGo
+		},
+		"writing": func(t *testing.T, d *denylist.Denylist, s *stalling) func() {
+			letGo := make(chan struct{})
+			s.Store = &writeHangs{s.Store, letGo}
+			if err := d.Apply(sessions("another")); err != nil {
+				t.Fatal(err)
+			}
+			return func() { close(letGo) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &stalling{Store: memstore.New()}
+				denylisttest.Apply(t, store, sessions("s"))
+				d, err := denylist.New(denylist.Config{}, store)
+				if err != nil {
+					t.Fatal(err)
+				}
+				running, stop := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- d.Run(running) }()
+				synctest.Wait()
+				letGo := hang(t, d, store)
+				synctest.Wait()
+				stop()
+				if err := <-ended; !errors.Is(err, denylist.ErrHangs) {
+					t.Errorf("ended with %v", err)
+				}
+				letGo()
+			})
+		})
+	}
 }

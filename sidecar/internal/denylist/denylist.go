@@ -26,6 +26,9 @@ type Config struct {
 	// Budget is how many bytes the list may take before [Status].OverBudget says so;
 	// 0 means any number. Nothing is evicted: what is over budget still denies.
 	Budget int
+	// Covered reports whether all that a cursor covers besides entries is on disk, too; as
+	// long as it is not, none is written there. It must not wait. Nil: there is nothing else.
+	Covered func() bool
 }
 
 const defaultConfirmed = 16384
@@ -55,10 +58,12 @@ type Denylist struct {
 	running   bool       // Run is at work
 	room      *sync.Cond // it has made room in the queue, or cannot
 
-	budget int
-	resync chan struct{} // see Lost
+	budget  int
+	covered func() bool
+	resync  chan struct{} // see Lost
 
 	asking chan struct{} // holds one for each question to the disk without an answer
+	reads  atomic.Int64  // how many they are
 }
 
 type liftedEntry struct {
@@ -75,6 +80,9 @@ func New(cfg Config, store Store) (*Denylist, error) {
 	if cfg.Expect < 0 || cfg.Confirmed < 0 || cfg.Budget < 0 {
 		return nil, fmt.Errorf("denylist for %d entries, %d confirmed ones and %d bytes: negative", cfg.Expect, cfg.Confirmed, cfg.Budget)
 	}
+	if cfg.Covered == nil {
+		cfg.Covered = func() bool { return true }
+	}
 	if cfg.Confirmed == 0 {
 		cfg.Confirmed = defaultConfirmed
 	}
@@ -86,6 +94,7 @@ func New(cfg Config, store Store) (*Denylist, error) {
 		lifted:    map[liftedEntry]time.Time{},
 		confirmed: confirmed{limit: cfg.Confirmed, entries: map[target]events.Revocation{}},
 		budget:    cfg.Budget,
+		covered:   cfg.Covered,
 		resync:    make(chan struct{}, 1),
 		asking:    make(chan struct{}, maxAsking),
 	}
@@ -132,7 +141,8 @@ type Finding struct {
 // and the feed's, so that a clock that jumps forgets nothing. When nothing denies
 // the token and the index knows none of its names, it takes no lock and allocates
 // nothing. After an error nothing is known, and the token must not pass. Only what
-// memory cannot answer is looked up on disk, for as long as ctx lasts.
+// memory cannot answer is looked up on disk, for as long as ctx lasts: with one that is
+// over, memory alone answers.
 func (d *Denylist) Lookup(ctx context.Context, t *Token, now time.Time) (Finding, error) {
 	if t.by != d {
 		return Finding{}, ErrUnprepared

@@ -14,14 +14,55 @@ const (
 	mostBackoff  = 5 * time.Second
 )
 
+// endWithin is how long the end waits for a disk on which nothing moves: less than a
+// process is usually given before it is killed.
+const endWithin = 10 * time.Second
+
+// ErrHangs is returned by [Denylist.Run] if the disk does not answer any more. The store is
+// still in use, by goroutines that nothing can end, and must not be closed.
+var ErrHangs = errors.New("the disk hangs")
+
 // Run fills the index with what was on disk and writes to disk what Apply has
 // queued, in its order, until ctx ends. A failing disk is asked again and again,
 // and shows in [Status].DiskErr. When ctx has ended Run writes what is left, once,
 // and returns what prevents it; the feed still has what could not be written. When it
-// returns, no question to the disk is under way either. Run is called once.
+// returns, no question to the disk is under way either, unless it returns [ErrHangs]. Run
+// is called once.
 func (d *Denylist) Run(ctx context.Context) error {
 	d.setRunning(true)
 	defer d.setRunning(false)
+	ended := make(chan error, 1)
+	go func() { ended <- d.work(ctx) }() // waited for unless it hangs
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	for left := d.left(); ; {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(endWithin):
+		}
+		now := d.left()
+		if now == left {
+			return fmt.Errorf("%w: nothing moved within %s; %d reads are under way and %d narrow entries are not written", ErrHangs, endWithin, now.reads, now.unwritten)
+		}
+		left = now
+	}
+}
+
+// left is what the end waits for.
+type left struct{ reads, unwritten int }
+
+func (d *Denylist) left() left {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return left{int(d.reads.Load()), d.queue.narrow}
+}
+
+// work is all of Run, however long the disk takes.
+func (d *Denylist) work(ctx context.Context) error {
 	defer d.allAnswered()
 	var filling sync.WaitGroup
 	filling.Go(func() { d.fill(ctx) })
@@ -76,9 +117,9 @@ func (d *Denylist) flush() error {
 func (d *Denylist) oldest() (Batch, []*segment, disk) {
 	d.mu.Lock()
 	segments, disk := d.queue.oldest(), d.loss.disk()
-	b := Batch{}
+	b, covered := Batch{}, d.covered()
 	for _, s := range segments {
-		if s.cursor != (Cursor{}) {
+		if s.cursor != (Cursor{}) && covered {
 			b.Cursor = s.cursor
 		}
 		b.Lifted = s.lifted // of the last; those before it have none

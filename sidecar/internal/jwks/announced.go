@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,8 +41,9 @@ func (a announced) over(published bool) (time.Time, bool) {
 
 // Announce takes in signing keys that the realm's root has announced or retired, whose
 // signatures the caller has verified; those of other issuers are left out. It may be
-// given what it has already, in any order. An error is about keys that cannot be used,
-// or cannot be saved; the others count.
+// given what it has already, in any order. An error is about keys that cannot be used;
+// the others count. It does not wait for the disk: [Set.Run] writes them down, and
+// [Set.Saved] says whether it has.
 func (s *Set) Announce(added, retired []events.Key, now time.Time) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -56,33 +58,17 @@ func (s *Set) Announce(added, retired []events.Key, now time.Time) error {
 	}
 	if news {
 		s.merge(now)
-		err := s.save()
-		if s.unsaved = err != nil; s.unsaved {
-			select {
-			case s.wake <- struct{}{}: // Run tries again
-			default:
-			}
+		if s.saved.path != "" {
+			s.said.Add(1)
+			s.signalKeep()
 		}
-		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }
 
-// saveAgain writes down what could not be when it was announced: the feed will not say
-// it again, and a start without issuer needs it. It reports whether all is on disk.
-func (s *Set) saveAgain() bool {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	if !s.unsaved {
-		return true
-	}
-	if err := s.save(); err != nil {
-		s.log.Warn("announced keys are still not saved", zap.Error(err))
-		return false
-	}
-	s.unsaved = false
-	return true
-}
+// Saved reports whether a restart would know of all keys that have been announced, as far
+// as it can: without a directory it would not, and nobody waits for that. It does not wait.
+func (s *Set) Saved() bool { return s.kept.Load() == s.said.Load() }
 
 // add reports whether the announcement says anything new.
 func (s *Set) add(k events.Key, now time.Time) (bool, error) {
@@ -170,20 +156,24 @@ func (s *Set) merge(now time.Time) {
 	s.mu.Unlock()
 }
 
-// save keeps what was announced for the next start. changing must be held.
-func (s *Set) save() error {
-	if s.saved.path == "" {
+// saveAnnounced keeps what was announced for the next start: the feed will not say it
+// again, and a start without issuer needs it.
+func (s *Set) saveAnnounced() error {
+	if s.Saved() {
 		return nil
 	}
-	list := make([]announced, 0, len(s.announced))
-	for _, a := range s.announced {
-		list = append(list, a)
-	}
+	s.changing.Lock()
+	said, list := s.said.Load(), slices.Collect(maps.Values(s.announced))
+	s.changing.Unlock()
 	text, err := json.Marshal(list)
+	if err == nil {
+		err = s.saved.save(string(text)) // with no lock held: the disk may hang
+	}
 	if err != nil {
 		return fmt.Errorf("saving announced keys: %w", err)
 	}
-	return s.saved.save(string(text))
+	s.kept.Store(said)
+	return nil
 }
 
 // loadAnnounced reads what an earlier run saved. Each signature is verified again, so

@@ -285,6 +285,15 @@ func TestAnnouncedKeysAreSaved(t *testing.T) {
 	s := ofRealm(t, cfg)
 	announce(t, s, []events.Key{announced(t, kept, later), announced(t, ending, later), announced(t, over, later)},
 		[]events.Key{retired(announced(t, ending, later), soon), retired(announced(t, over, later), time.Now().Add(-time.Hour))})
+	// Whoever announces does not wait for the disk, and says so.
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) || s.Saved() {
+		t.Fatalf("announcing has written: %v", err)
+	}
+	mustFind(t, s, "kept")
+	run(t, s)() // which ends at once, but for what is left to be saved
+	if !s.Saved() {
+		t.Fatal("Run has not saved what was announced before its end")
+	}
 
 	check := func(s *jwks.Set, want map[events.KeyID]bool) {
 		t.Helper()
@@ -400,11 +409,11 @@ func TestAnnouncedKeyIsSavedLater(t *testing.T) {
 	eventually(t, "the file stands", func() bool {
 		return errors.Join(os.RemoveAll(cfg.Dir), os.WriteFile(cfg.Dir, nil, 0o600)) == nil
 	})
-	err := s.Announce([]events.Key{announced(t, ecJWK(t, "k"), time.Now().Add(time.Hour))}, nil, time.Now())
-	if err == nil {
+	announce(t, s, []events.Key{announced(t, ecJWK(t, "k"), time.Now().Add(time.Hour))}, nil)
+	mustFind(t, s, "k")
+	if s.Saved() {
 		t.Fatal("it was saved nowhere and says nothing")
 	}
-	mustFind(t, s, "k")
 	if err := os.Remove(cfg.Dir); err != nil { // whoever saves makes it again
 		t.Fatal(err)
 	}

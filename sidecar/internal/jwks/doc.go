@@ -15,7 +15,10 @@
 //     whoever has kept it asks [Key.Usable].
 //   - A key that the realm's root has announced counts at once and until its
 //     announcement ends, whatever the issuer's set says; one that the root has
-//     withdrawn counts no longer. Both are remembered over a restart.
+//     withdrawn counts no longer. Both are remembered over a restart, once
+//     [Set.Saved] says so.
+//   - Nothing waits for the disk, neither announcements nor refreshes, but what is
+//     written there, and the end of [Set.Run] for a bounded time.
 //   - Requests never fetch. They look up what is there and, for a kid that is
 //     not, wait a bounded time for the one fetch that [Set.Run] makes; unknown
 //     kids cannot make it fetch more often than the throttle allows.

@@ -85,7 +85,12 @@ type Set struct {
 	published map[events.KeyID]*Key
 	announced map[events.KeyID]announced
 	saved     diskCopy
-	unsaved   bool // the disk does not have what was announced
+
+	// said counts what changed what was announced, kept is how much of that is on disk;
+	// fresh is a set that was read and is not yet; keeping says that there is either.
+	said, kept atomic.Uint64
+	fresh      atomic.Pointer[string]
+	keeping    chan struct{}
 
 	// wake asks Run for an attempt.
 	wake chan struct{}
@@ -147,7 +152,7 @@ func New(cfg Config, deps Deps) (*Set, error) {
 		seldom: log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
 		})),
-		wake: make(chan struct{}, 1), round: make(chan struct{}), changed: make(chan struct{}),
+		wake: make(chan struct{}, 1), keeping: make(chan struct{}, 1), round: make(chan struct{}), changed: make(chan struct{}),
 		announced: map[events.KeyID]announced{},
 		asked:     map[uint64]time.Time{}, hash: maphash.MakeSeed(),
 	}
@@ -296,19 +301,25 @@ func (s *Set) recent() bool {
 }
 
 // Run reads the set at once, then whenever it is due or a request wants a key
-// that is not in it, until ctx ends; then it returns nil. Failures are logged and
+// that is not in it, until ctx ends; then it returns nil, unless the disk hangs on which
+// it keeps what it has read and what was announced. Failures are logged and
 // counted, and tried again after a growing pause. Only one Run may be under way.
 func (s *Set) Run(ctx context.Context) error {
 	defer s.source.client.CloseIdleConnections()
+	kept := make(chan struct{})
+	go func() { // awaitKept waits
+		defer close(kept)
+		s.keep(ctx)
+	}()
 	failures := 0
 	for {
-		if read, saved := s.refresh(ctx), s.saveAgain(); read && saved {
+		if s.refresh(ctx) {
 			failures = 0
 		} else {
 			failures++
 		}
 		if !s.pause(ctx, s.next(failures)) {
-			return nil
+			return s.awaitKept(kept)
 		}
 	}
 }
@@ -372,9 +383,8 @@ func (s *Set) refresh(ctx context.Context) bool {
 	s.round = make(chan struct{})
 	s.mu.Unlock()
 	if err == nil && s.copy.path != "" {
-		if err := s.copy.save(text); err != nil {
-			s.log.Warn("keys are not saved for a start without network", zap.Error(err))
-		}
+		s.fresh.Store(&text)
+		s.signalKeep()
 	}
 	return err == nil
 }

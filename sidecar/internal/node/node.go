@@ -5,6 +5,7 @@
 // Invariants:
 //
 //   - Nothing that denies waits for what allows: neither for keys nor for the disk.
+//   - No cursor on disk covers a key that is not: a restart reads its announcement again.
 //   - The node says itself whether it may be relied on, by the gate's own judgement.
 package node
 
@@ -118,6 +119,8 @@ type Node struct {
 	// warm is what an earlier run had proved: its store may answer until that is older
 	// than the policy's limit.
 	warm time.Time
+	// hangs: Run has ended without the disk.
+	hangs bool
 }
 
 // New opens the denylist and puts the parts together. It connects to nothing and
@@ -140,9 +143,10 @@ func New(cfg Config, log *zap.Logger, metrics prometheus.Registerer) (_ *Node, e
 	return n, nil
 }
 
-// Close closes the store. Call it once, after Run has returned.
+// Close closes the store, unless Run has left it in use by a disk that hangs. Call it
+// once, after Run has returned.
 func (n *Node) Close() error {
-	if n.Store == nil {
+	if n.Store == nil || n.hangs {
 		return nil
 	}
 	return n.Store.Close()
@@ -165,8 +169,13 @@ func (n *Node) openDenylist() error {
 		store = n.Store
 	}
 	var err error
-	n.Denylist, err = denylist.New(denylist.Config{Budget: int(max(n.cfg.Budget-n.cfg.Cache, 0))}, store)
+	n.Denylist, err = denylist.New(denylist.Config{Budget: int(max(n.cfg.Budget-n.cfg.Cache, 0)), Covered: n.keysSaved}, store)
 	return err
+}
+
+// keysSaved reports whether a restart would know of all keys that the feed has brought.
+func (n *Node) keysSaved() bool {
+	return !slices.ContainsFunc(n.ours, func(s *jwks.Set) bool { return !s.Saved() })
 }
 
 // openKeys makes a key set for every trusted issuer. Those of the realm learn of their
@@ -272,7 +281,8 @@ func (n *Node) awaitColdStart(ctx context.Context) {
 }
 
 // Run follows the feed and the keys until ctx ends, then writes what is not yet on
-// disk. It returns nil for an end that was asked for. Call it once.
+// disk. It returns nil for an end that was asked for, unless the disk does not answer any
+// more. Call it once.
 func (n *Node) Run(ctx context.Context) error {
 	// The disk writer outlives whatever feeds it.
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
@@ -290,5 +300,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.watchReadiness(ctx) })
 	err := group.Wait()
 	stopWriting()
-	return errors.Join(err, <-written)
+	end := <-written
+	n.hangs = errors.Is(end, denylist.ErrHangs)
+	return errors.Join(err, end)
 }

@@ -27,20 +27,16 @@ type sink struct {
 
 // Apply implements syncer.Denylist.
 func (s *sink) Apply(a replica.Apply) error {
-	// A key that cannot be used or saved is no reason to hold up what denies: the issuer
-	// publishes it elsewhere, too.
-	for _, set := range s.keys {
-		if len(a.Keys)+len(a.Retired) == 0 {
-			break
+	b := denylist.Batch{Entries: a.Entries, Lifted: a.Lifts, Cursor: denylist.Cursor(a.Cursor), Begins: a.Begins}
+	if len(a.Keys)+len(a.Retired) > 0 {
+		// What denies waits for no key, and the cursor for all of them.
+		if err := s.denylist.Apply(denylist.Batch{Entries: b.Entries, Lifted: b.Lifted}); err != nil {
+			return err
 		}
-		if err := set.Announce(a.Keys, a.Retired, clock.Now()); err != nil {
-			s.log.Error("announced keys", zap.Error(err))
-		}
+		b.Entries, b.Lifted = nil, nil
+		s.announce(a)
 	}
-	err := s.denylist.Apply(denylist.Batch{
-		Entries: a.Entries, Lifted: a.Lifts, Cursor: denylist.Cursor(a.Cursor), Begins: a.Begins,
-	})
-	if err != nil {
+	if err := s.denylist.Apply(b); err != nil {
 		return err
 	}
 	if len(a.Entries) > 0 {
@@ -53,6 +49,16 @@ func (s *sink) Apply(a replica.Apply) error {
 		s.expired = now
 	}
 	return nil
+}
+
+// announce takes in keys. One that cannot be used is no reason to hold up anything: the
+// issuer publishes it elsewhere, too.
+func (s *sink) announce(a replica.Apply) {
+	for _, set := range s.keys {
+		if err := set.Announce(a.Keys, a.Retired, clock.Now()); err != nil {
+			s.log.Error("announced keys", zap.Error(err))
+		}
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

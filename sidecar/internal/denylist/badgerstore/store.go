@@ -57,7 +57,7 @@ func (s *Store) warn(format string, args ...any) {
 	(&logger{s.cfg.Warn}).say(format, args)
 }
 
-// closeWithin is how long Close waits for a Badger that cannot be closed.
+// closeWithin is how long Close waits for a Badger that cannot be closed, or a disk that hangs.
 const closeWithin = 10 * time.Second
 
 // Close writes down what a restart needs and closes the store. Whoever asks later
@@ -77,9 +77,12 @@ func (s *Store) Close() error {
 	if g != nil {
 		err = s.writable()
 	}
+	var settled error
 	if g != nil && err == nil {
-		err = g.guard(func() error { return s.settle(g) })
-		s.retired.Go(func() { s.closeGeneration(g) })
+		s.retired.Go(func() {
+			settled = g.guard(func() error { return s.settle(g) })
+			s.closeGeneration(g)
+		})
 	}
 	done := make(chan struct{})
 	go func() { // ends with the process, at the latest
@@ -90,6 +93,7 @@ func (s *Store) Close() error {
 	defer late.Stop()
 	select {
 	case <-done:
+		err = errors.Join(err, settled)
 	case <-late.C:
 		err = errors.Join(err, errFailed)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/revocast/revocast/events/tlsfiles"
@@ -19,6 +20,8 @@ const (
 	maxForm = 64 << 10
 	// maxCredentials bounds an id or a secret in bytes.
 	maxCredentials = 1024
+	// formWithin is how long a form may take to come, once its header is there.
+	formWithin = time.Second
 )
 
 var (
@@ -28,18 +31,51 @@ var (
 	errForm = errors.New("the request cannot be read in one way only")
 )
 
-// readForm reads the body once and whole.
-func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+// caller is who asks, as far as that is proved.
+type caller struct {
+	id   string // proved by a header; "" for nobody yet
+	peer string // the name of its certificate, if it has one
+}
+
+// greet finds out who asks by what comes before the form, or refuses with errCaller or
+// errForm. Who shows nothing there may still prove itself in the form.
+func (c Clients) greet(r *http.Request) (caller, error) {
+	who := caller{}
+	if peer := tlsfiles.Peer(r.TLS); peer != nil {
+		who.peer = peer.Subject.CommonName
+	}
+	switch given := r.Header["Authorization"]; len(given) {
+	case 0:
+		return who, nil
+	case 1:
+		id, ok := c.byHeader(given[0])
+		if !ok {
+			return caller{}, errCaller
+		}
+		who.id = id
+		return who, c.agree(who)
+	default:
+		return caller{}, errForm // RFC 6749 section 2.3: one method
+	}
+}
+
+// checkHeader refuses what cannot be a form of RFC 7662 section 2.1.
+func checkHeader(r *http.Request) error {
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
-		return nil, errForm // a token in a query ends up in logs; whoever sends it shall know
+		return errForm // a token in a query ends up in logs; whoever sends it shall know
 	}
 	types := r.Header["Content-Type"]
 	if len(types) != 1 {
-		return nil, errForm
+		return errForm
 	}
 	if media, _, err := mime.ParseMediaType(types[0]); err != nil || media != "application/x-www-form-urlencoded" {
-		return nil, errForm
+		return errForm
 	}
+	return nil
+}
+
+// readForm reads the body once and whole.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	if err != nil {
 		return nil, err
@@ -56,43 +92,30 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-// authenticate finds out who asks, or refuses with errCaller or errForm.
-func (c Clients) authenticate(r *http.Request, form url.Values) error {
+// authenticate finds out by the form, too, who asks, or refuses with errCaller or errForm.
+func (c Clients) authenticate(who caller, form url.Values) error {
 	id, secret := form.Get("client_id"), form.Get("client_secret")
-	given := r.Header["Authorization"]
-	if len(given) > 1 || len(given) == 1 && secret != "" {
-		return errForm // RFC 6749 section 2.3: one method
-	}
-	proved := false
 	switch {
-	case len(given) == 1:
-		name, ok := c.byHeader(given[0])
-		if !ok {
+	case who.id != "" && (secret != "" || id != "" && id != who.id):
+		return errForm // RFC 6749 section 2.3: one method
+	case who.id != "":
+		return nil
+	case secret == "":
+		if !c.byCertificate(who.peer) || id != "" && id != who.peer {
 			return errCaller
 		}
-		if id != "" && id != name {
-			return errForm
-		}
-		id, proved = name, true
-	case secret != "":
-		if len(id) > maxCredentials || len(secret) > maxCredentials || !c.bySecret(id, secret) {
-			return errCaller
-		}
-		proved = true
+		return nil
+	case len(id) > maxCredentials || len(secret) > maxCredentials || !c.bySecret(id, secret):
+		return errCaller
 	}
-	if peer := tlsfiles.Peer(r.TLS); peer != nil {
-		name := peer.Subject.CommonName
-		if (proved || id != "") && id != name {
-			// A certificate that proves another is no help, and no harm where a secret
-			// has: all of a mesh's connections have one.
-			if !proved || c.byCertificate(name) {
-				return errCaller
-			}
-			return nil
-		}
-		proved = proved || c.byCertificate(name)
-	}
-	if !proved {
+	who.id = id
+	return c.agree(who)
+}
+
+// agree refuses who has proved one id by a secret and another by its certificate. A
+// certificate that proves nobody is no harm: all of a mesh's connections have one.
+func (c Clients) agree(who caller) error {
+	if who.peer != who.id && c.byCertificate(who.peer) {
 		return errCaller
 	}
 	return nil

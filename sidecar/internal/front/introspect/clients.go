@@ -135,18 +135,18 @@ func (c Clients) add(one client) error {
 func (c Clients) Empty() bool { return len(c.certificates) == 0 }
 
 // bySecret reports whether the secret is that of the client. It takes the same time if
-// there is no such client.
+// there is no such client. No secret is nobody's, whatever hashes there are.
 func (c Clients) bySecret(id, secret string) bool {
 	hash, known := c.secrets[id]
 	sum := sha256.Sum256([]byte(secret))
-	return subtle.ConstantTimeCompare(sum[:], hash[:]) == 1 && known
+	return subtle.ConstantTimeCompare(sum[:], hash[:]) == 1 && known && secret != ""
 }
 
 // byBearer gives the client whose secret it is. How long that takes depends on the hash
 // alone, which nobody can choose.
 func (c Clients) byBearer(secret string) (id string, ok bool) {
 	id, ok = c.bearers[sha256.Sum256([]byte(secret))]
-	return id, ok
+	return id, ok && secret != ""
 }
 
 // byCertificate reports whether a client of that name may prove itself so.

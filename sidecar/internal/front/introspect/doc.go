@@ -11,7 +11,9 @@
 //   - Who asks has proved who it is: by a secret of the file of clients, as Basic
 //     credentials, in the form or as a Bearer token, or by a client certificate that
 //     TLS has verified; by one method, and where a certificate comes besides, as the
-//     same client. Every failure is answered alike.
+//     same client. Every failure is answered alike, and what a header shows is judged
+//     before the form is read.
+//   - Nobody is waited for: a form has a second to come.
 //   - What is not active is {"active":false} and nothing else (section 2.2), whatever
 //     the reason. What cannot be judged is 503, so that nobody takes it for inactive.
 //   - Nobody may keep an answer: one that says active must not outlive a revocation.

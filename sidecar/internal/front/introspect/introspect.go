@@ -5,6 +5,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -43,24 +44,23 @@ type active struct {
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The form, or what the server reads of it behind a refusal.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(formWithin)) // where there are none, nobody has to be waited for
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		refuse(w, http.StatusMethodNotAllowed, "invalid_request")
 		return
 	}
-	form, err := readForm(w, r)
-	if err == nil {
-		err = h.clients.authenticate(r, form)
-	}
-	token := form.Get("token")
-	if err == nil && token == "" {
-		err = errForm
-	}
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+	token, err := h.read(w, r)
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case large:
 		refuse(w, http.StatusRequestEntityTooLarge, "invalid_request")
 		return
-	}
-	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		refuse(w, http.StatusRequestTimeout, "invalid_request")
+		return
 	case errors.Is(err, errCaller):
 		w.Header()["Www-Authenticate"] = []string{`Basic realm="introspection", charset="UTF-8"`, `Bearer realm="introspection"`}
 		refuse(w, http.StatusUnauthorized, "invalid_client")
@@ -72,17 +72,43 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotAcceptable, "invalid_request")
 		return
 	}
-	answer := h.check.Token(r.Context(), token)
-	fresh := answer.Fresh()
+	_ = control.SetReadDeadline(time.Time{}) // it is there, and the server sets its own for the next
+	h.answer(w, h.check.Token(r.Context(), token))
+}
+
+// read finds out who asks, as soon as can be, and about which token.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request) (token string, err error) {
+	who, err := h.clients.greet(r)
+	if err != nil {
+		return "", err
+	}
+	if err := checkHeader(r); err != nil {
+		return "", err
+	}
+	form, err := readForm(w, r)
+	if err != nil {
+		return "", err
+	}
+	if err := h.clients.authenticate(who, form); err != nil {
+		return "", err
+	}
+	if token = form.Get("token"); token == "" {
+		return "", errForm
+	}
+	return token, nil
+}
+
+func (h *Handler) answer(w http.ResponseWriter, a front.Answer) {
+	fresh := a.Fresh()
 	w.Header()[fresh.Name] = []string{fresh.Value}
 	switch {
-	case answer.Decision.Status() == http.StatusServiceUnavailable:
-		for _, f := range answer.Refusal() {
+	case a.Decision.Status() == http.StatusServiceUnavailable:
+		for _, f := range a.Refusal() {
 			w.Header()[f.Name] = []string{f.Value}
 		}
 		refuse(w, http.StatusServiceUnavailable, "temporarily_unavailable")
-	case answer.Allowed() && answer.Claims.Issuer != "": // in shadow mode what is not genuine is allowed too
-		write(w, http.StatusOK, tell(&answer.Claims))
+	case a.Allowed() && a.Claims.Issuer != "": // in shadow mode what is not genuine is allowed too
+		write(w, http.StatusOK, tell(&a.Claims))
 	default:
 		write(w, http.StatusOK, struct {
 			Active bool `json:"active"`

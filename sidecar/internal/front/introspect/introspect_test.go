@@ -1,12 +1,17 @@
 package introspect_test
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -182,6 +187,76 @@ func TestShadow(t *testing.T) {
 	}
 	if got := e.ask(t, form("token", "x"), basic(client, secret)); got.body != `{"active":false}` {
 		t.Errorf("garbage: %+v", got)
+	}
+}
+
+// Nobody is waited for who does not send its form, and whose header proves nothing is told
+// so without it.
+func TestFormThatDoesNotCome(t *testing.T) {
+	rig := verifytest.New(t, gate.DefaultPolicy())
+	server := httptest.NewServer(newEndpoint(t, rig.Checker(t)))
+	t.Cleanup(server.Close)
+	text := form("token", rig.Good(t, nil)).Encode()
+	send := func(r *http.Request, body string) (net.Conn, *bufio.Reader) {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		head := "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+		if given := r.Header.Get("Authorization"); given != "" {
+			head += "Authorization: " + given + "\r\n"
+		}
+		_, err = fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s", head, len(text), body)
+		if err = errors.Join(err, conn.SetDeadline(time.Now().Add(30*time.Second))); err != nil {
+			t.Fatal(err)
+		}
+		return conn, bufio.NewReader(conn)
+	}
+	for name, c := range map[string]struct {
+		who    change
+		status int
+	}{
+		"nobody":       {nothing, http.StatusRequestTimeout},
+		"known":        {basic(client, secret), http.StatusRequestTimeout},
+		"wrong secret": {basic(client, "x"), http.StatusUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &http.Request{Header: http.Header{}}
+			c.who(r)
+			_, in := send(r, "t")
+			answer, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := answer.Body.Close(); err != nil || answer.StatusCode != c.status {
+				t.Errorf("%d, %v, want %d", answer.StatusCode, err, c.status)
+			}
+		})
+	}
+	r := &http.Request{Header: http.Header{}}
+	basic(client, secret)(r)
+	conn, in := send(r, text[:10])
+	for _, rest := range []string{text[10:], ""} { // and another request on the same connection
+		if _, err := io.WriteString(conn, rest); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		if err := errors.Join(err, answer.Body.Close()); err != nil || !strings.HasPrefix(string(body), `{"active":true,`) {
+			t.Fatalf("%d %s, %v", answer.StatusCode, body, err)
+		}
+		if rest == "" {
+			break
+		}
+		_, err = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s",
+			r.Header.Get("Authorization"), len(text), text)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -47,7 +46,9 @@ func BenchmarkSweep(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		rig.View.Set(time.Now(), true)
-		p.sweep(context.WithoutCancel(b.Context()))
+		if unsure := p.sweep(b.Context()); len(unsure) > 0 {
+			b.Fatalf("of %d memory does not tell", len(unsure))
+		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/connection")
 	if ended := p.live.tunnels; ended != n {

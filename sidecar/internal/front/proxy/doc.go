@@ -24,5 +24,8 @@
 //   - What the application does not answer in time is 504, what it cannot be asked 502,
 //     and neither says why.
 //   - No client holds up the judging of others: whoever ends an exchange does not wait
-//     for it.
+//     for it. Nor does the disk, or an issuer: what is known without them is told first,
+//     and who has to wait for them lasts until they have answered, or are late.
+//   - A client that takes nothing of an answer for two minutes is given up; nobody is who
+//     has nothing to take.
 package proxy

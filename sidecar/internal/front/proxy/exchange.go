@@ -16,7 +16,8 @@ import (
 
 const (
 	// stall is how long one who is waited for may do nothing: a client that does not
-	// take what is sent to it, or nobody known who sends nothing.
+	// take what is sent to it, some ten kilobytes at a time, or nobody known who sends
+	// nothing. Where nothing is sent nobody is waited for, however long an answer lasts.
 	stall = 2 * time.Minute
 	// lastWords is how long a client has to take the end of what is ended, or to stop
 	// sending.
@@ -91,8 +92,7 @@ func (e *exchange) WriteHeader(status int) {
 	e.ResponseWriter.WriteHeader(status)
 }
 
-// Write waits for a client that is known as long as its token passes, for another only a
-// while.
+// Write waits for the client a while.
 func (e *exchange) Write(p []byte) (int, error) {
 	defer e.patient()()
 	return e.ResponseWriter.Write(p)
@@ -106,9 +106,6 @@ func (e *exchange) FlushError() error {
 
 // patient bounds what follows, up to a call of what it gives.
 func (e *exchange) patient() (done func()) {
-	if e.judged {
-		return func() {}
-	}
 	e.bound(e.control.SetWriteDeadline, time.Now().Add(stall))
 	return func() { e.bound(e.control.SetWriteDeadline, time.Time{}) }
 }

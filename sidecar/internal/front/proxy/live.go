@@ -6,6 +6,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/revocast/revocast/sidecar/internal/front"
+	"github.com/revocast/revocast/sidecar/internal/gate"
 )
 
 const (
@@ -13,10 +17,13 @@ const (
 	spared = 2 * time.Second
 	// lookEvery is how often all that lives is judged without being told to.
 	lookEvery = time.Second
-	// leastRest and restFactor bound what judging takes: a sweep is followed by a rest
-	// of so many times its length, and by this at least.
+	// leastRest and restFactor bound what judging takes: it is followed by a rest of so
+	// many times its length, by this at least, and by lookEvery at most.
 	leastRest  = 10 * time.Millisecond
 	restFactor = 9
+	// askers is how many of those are judged at once of whom memory does not tell enough.
+	// That leaves requests half of the questions that the disk is asked at a time.
+	askers = 32
 	// endWithin bounds how long ended exchanges are waited for at the end.
 	endWithin = 3 * time.Second
 )
@@ -114,6 +121,10 @@ func (p *Proxy) Changed() {
 // server knows nothing, and connections to the application that nobody uses.
 func (p *Proxy) Run(ctx context.Context) error {
 	defer p.carry.closeIdle()
+	unsure := make(chan []*exchange, 1)
+	var asking sync.WaitGroup
+	asking.Go(func() { p.askOn(ctx, unsure) })
+	defer asking.Wait()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -125,29 +136,75 @@ func (p *Proxy) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		began := time.Now()
-		p.sweep(ctx)
-		rest := time.NewTimer(max(leastRest, restFactor*time.Since(began)))
-		select {
-		case <-ctx.Done():
-		case <-rest.C:
+		if left := p.sweep(ctx); len(left) > 0 {
+			select {
+			case <-unsure: // nobody has begun with them, and who still lasts is among those left
+			default:
+			}
+			unsure <- left
 		}
-		rest.Stop()
+		rest(ctx, began)
 	}
 }
 
-// sweep judges all that lasts.
-func (p *Proxy) sweep(ctx context.Context) {
+// rest follows work that began then.
+func rest(ctx context.Context, began time.Time) {
+	wait := time.NewTimer(min(max(leastRest, restFactor*time.Since(began)), lookEvery))
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+	case <-wait.C:
+	}
+}
+
+// sweep judges all that lasts by what is known without waiting, so that nobody who has to
+// be waited for holds up another's end, and gives those of whom that is not enough.
+func (p *Proxy) sweep(ctx context.Context) (unsure []*exchange) {
+	over, cancel := context.WithCancel(ctx)
+	cancel()
 	for _, e := range p.live.lasting(time.Now().Add(-spared)) {
 		if !e.judged {
 			continue
 		}
-		answer := p.check.Again(ctx, e.request)
-		if ctx.Err() != nil {
-			return // what it could not wait for is held against nobody
+		switch answer := p.check.Again(over, e.request); answer.Decision.Reason { //nolint:exhaustive // all others are certain
+		case gate.ReasonKeysUnavailable, gate.ReasonLookupFailed:
+			unsure = append(unsure, e)
+		default:
+			p.hold(e, answer)
 		}
-		if !answer.Allowed() && e.end(goodbye{code: codePolicy, reason: answer.Decision.Description()}, &refusal{answer}) {
-			p.metrics.ended(answer.Decision.Reason)
+	}
+	return unsure
+}
+
+// askOn judges those of whom a sweep was unsure, each for as long as a request may wait.
+func (p *Proxy) askOn(ctx context.Context, unsure <-chan []*exchange) {
+	for {
+		var all []*exchange
+		select {
+		case <-ctx.Done():
+			return
+		case all = <-unsure:
 		}
+		began := time.Now()
+		var asking errgroup.Group
+		asking.SetLimit(askers)
+		for _, e := range all {
+			asking.Go(func() error {
+				if answer := p.check.Again(ctx, e.request); ctx.Err() == nil { // else it may be for want of waiting
+					p.hold(e, answer)
+				}
+				return nil
+			})
+		}
+		_ = asking.Wait() // they return none
+		rest(ctx, began)
+	}
+}
+
+// hold holds an answer against e: unless it lets in, e ends.
+func (p *Proxy) hold(e *exchange, answer front.Answer) {
+	if !answer.Allowed() && e.end(goodbye{code: codePolicy, reason: answer.Decision.Description()}, &refusal{answer}) {
+		p.metrics.ended(answer.Decision.Reason)
 	}
 }
 
