@@ -114,14 +114,16 @@ func (q *question) http(number int, value []byte) error {
 		q.set(&q.host, value)
 	case httpHeaders:
 		q.joined = true
-		return q.field(value)
+		name, value, _, err := entry(value)
+		return errors.Join(err, q.field(name, value, nil))
 	case httpHeaderMap:
 		return each(value, func(number int, value []byte) error {
 			if number != headerMapHeaders {
 				return nil
 			}
 			q.raw = true
-			return q.field(value)
+			name, value, raw, err := entry(value)
+			return errors.Join(err, q.field(name, value, raw))
 		})
 	}
 	return nil
@@ -134,11 +136,7 @@ func (q *question) set(text *string, value []byte) {
 // field takes in one header field. Envoy tells of them in one of two ways: with fields
 // of the same name joined by commas, or (`encode_raw_headers`) one by one, and then in
 // bytes. Where an entry has both, all that it says counts.
-func (q *question) field(message []byte) error {
-	name, value, raw, err := entry(message)
-	if err != nil {
-		return err
-	}
+func (q *question) field(name, value, raw []byte) error {
 	const authorization = "authorization"
 	switch {
 	case len(name) == len(authorization) && strings.EqualFold(string(name), authorization):
