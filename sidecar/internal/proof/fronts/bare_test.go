@@ -46,9 +46,9 @@ func TestBareHTTP(t *testing.T) {
 }
 
 // bare starts one of the two, by the variable that tells it where to listen.
-func bare(t *testing.T, at, test, address string) int {
+func (w *world) bare(t *testing.T, at, test, address string) int {
 	t.Helper()
-	pid := process(t, []string{at + "=" + address}, os.Args[0], "-test.run=^"+test+"$", "-test.timeout=0")
+	pid := w.process(t, []string{at + "=" + address}, os.Args[0], "-test.run=^"+test+"$", "-test.timeout=0")
 	eventstest.Eventually(t, func(ctx context.Context) error { return reachable(ctx, address) })
 	return pid
 }

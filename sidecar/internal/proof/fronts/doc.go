@@ -5,7 +5,7 @@
 // Agent doing the same check: signature, claims, and a look-up among 100,000 revoked
 // ids.
 //
-// Each server is a process of its own with one core; the client has the other. The
+// Each server is a process of its own, kept to one core; the client is kept to another. The
 // broker feeds the sidecars and is quiet while they are measured. Comparisons are
 // ratios within one run; runs take turns and medians are told.
 package fronts

@@ -79,14 +79,14 @@ func (w *world) sides(t *testing.T) []side {
 		return func() (caller, error) { return dialHTTP(address, askAuth, ok) }
 	}
 	grpc := func(address string) func() (caller, error) { return callers(t, address) }
-	for name, at := range map[string]addresses{"TCP": tcp(t), "Unix": unix(t)} {
+	for name, at := range map[string]addresses{"TCP": ports(t), "Unix": sockets(t)} {
 		pid := w.sidecar(t, program, at)
 		add("forward-auth, "+name, pid, auth(at.auth))
 		add("ext_authz, "+name, pid, grpc(at.grpc))
 	}
-	for name, at := range map[string]addresses{"TCP": tcp(t), "Unix": unix(t)} {
-		add("bare net/http, "+name, bare(t, bareHTTPAt, "TestBareHTTP", at.auth), auth(at.auth))
-		add("bare grpc-go, "+name, bare(t, bareGRPCAt, "TestBareGRPC", at.grpc), grpc(at.grpc))
+	for name, at := range map[string]addresses{"TCP": ports(t), "Unix": sockets(t)} {
+		add("bare net/http, "+name, w.bare(t, bareHTTPAt, "TestBareHTTP", at.auth), auth(at.auth))
+		add("bare grpc-go, "+name, w.bare(t, bareGRPCAt, "TestBareGRPC", at.grpc), grpc(at.grpc))
 	}
 	program, err := exec.LookPath("opa")
 	if err != nil {
@@ -94,11 +94,10 @@ func (w *world) sides(t *testing.T) []side {
 		return all
 	}
 	for name, remember := range map[string]bool{"OPA": false, "OPA that remembers tokens": true} {
-		at := free(t)
-		add(name+", TCP", w.opa(t, program, at, remember), func() (caller, error) { return dialHTTP(at, askOPA, allowed) })
+		for network, at := range map[string]string{"TCP": free(t), "Unix": "unix:" + filepath.Join(t.TempDir(), "opa")} {
+			add(name+", "+network, w.opa(t, program, at, remember), func() (caller, error) { return dialHTTP(at, askOPA, allowed) })
+		}
 	}
-	at := "unix:" + filepath.Join(t.TempDir(), "opa")
-	add("OPA that remembers tokens, Unix", w.opa(t, program, at, true), func() (caller, error) { return dialHTTP(at, askOPA, allowed) })
 	return all
 }
 

@@ -17,21 +17,23 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/revocast/revocast/events"
 	"github.com/revocast/revocast/events/eventstest"
 	"github.com/revocast/revocast/events/topology"
 	"github.com/revocast/revocast/sidecar/internal/token/tokentest"
 )
 
-// process runs a program on one core until the test ends.
-func process(t *testing.T, env []string, program string, args ...string) int {
+// process runs a program on the servers' core until the test ends.
+func (w *world) process(t *testing.T, env []string, program string, args ...string) int {
 	t.Helper()
 	var says bytes.Buffer
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
 	cmd.Env = append(append(os.Environ(), "GOMAXPROCS=1"), env...)
 	cmd.Stdout, cmd.Stderr = &says, &says
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	if err := startOn(w.servers, cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -49,7 +51,8 @@ type world struct {
 	issuer *tokentest.Issuer
 	broker *eventstest.Server
 	tokens []string
-	dir    string
+	// servers is their core; whoever asks has another.
+	servers unix.CPUSet
 }
 
 // revoked is how many sessions are denied.
@@ -58,7 +61,10 @@ const revoked = 100_000
 // newWorld makes tokens of sessions that are not revoked, beside so many that are.
 func newWorld(t *testing.T, tokens int) *world {
 	t.Helper()
-	w := &world{issuer: tokentest.NewIssuer(t, ""), broker: eventstest.RunServer(t, eventstest.Lazy()), dir: t.TempDir()}
+	w := &world{issuer: tokentest.NewIssuer(t, ""), broker: eventstest.RunServer(t, eventstest.Lazy())}
+	servers, client := cores(t)
+	w.servers = servers
+	keepTo(t, client)
 	now := time.Now()
 	until := now.Add(2 * time.Hour).Truncate(time.Second)
 	w.broker.Announce(t, revoked, func(i int) events.Revocation {
@@ -86,13 +92,13 @@ func (w *world) sign(t *testing.T, i int) string {
 // addresses of a sidecar's fronts.
 type addresses struct{ auth, grpc, admin string }
 
-// tcp and unix are where a sidecar may listen.
-func tcp(t *testing.T) addresses {
+// ports and sockets are where a sidecar may listen.
+func ports(t *testing.T) addresses {
 	t.Helper()
 	return addresses{free(t), free(t), free(t)}
 }
 
-func unix(t *testing.T) addresses {
+func sockets(t *testing.T) addresses {
 	t.Helper()
 	dir := t.TempDir()
 	return addresses{"unix:" + filepath.Join(dir, "auth"), "unix:" + filepath.Join(dir, "grpc"), free(t)}
@@ -112,7 +118,7 @@ func free(t *testing.T) string {
 // sidecar starts the built program and returns when it is ready.
 func (w *world) sidecar(t *testing.T, program string, at addresses) int {
 	t.Helper()
-	pid := process(t, nil, program, "--listen", at.auth, "--grpc-listen", at.grpc, "--admin-listen", at.admin,
+	pid := w.process(t, nil, program, "--listen", at.auth, "--grpc-listen", at.grpc, "--admin-listen", at.admin,
 		"--nats-url", w.broker.URL(), "--nats-creds", w.broker.Credentials(topology.Sidecar), "--realm", "test", "--id", "fronts",
 		"--trust", fmt.Sprintf("issuer=%s,jwks=%s,audience=%s", w.issuer.ID(), w.issuer.ID(), tokentest.Audience), "--data-dir", t.TempDir(), "--log-level", "warn")
 	await(t, "http://"+at.admin+"/readyz")
@@ -196,7 +202,7 @@ func (w *world) opa(t *testing.T, program, address string, remember bool) int {
 	if remember {
 		args = append(args, "--set", "caching.inter_query_builtin_value_cache.named.io_jwt.max_num_entries=100000")
 	}
-	pid := process(t, nil, program, append(args, filepath.Join(dir, "policy.rego"), filepath.Join(dir, "data.json"))...)
+	pid := w.process(t, nil, program, append(args, filepath.Join(dir, "policy.rego"), filepath.Join(dir, "data.json"))...)
 	await(t, "http://"+health+"/health")
 	return pid
 }
