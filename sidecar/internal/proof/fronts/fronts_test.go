@@ -16,7 +16,7 @@ import (
 // size says how many tokens, runs, and how long each measurement takes.
 func size() (tokens, runs int, each time.Duration) {
 	if os.Getenv("PROOF") == "full" {
-		return 1000, 5, 4 * time.Second
+		return 1000, 5, 2 * time.Second
 	}
 	return 50, 1, 150 * time.Millisecond
 }
