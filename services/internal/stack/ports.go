@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 )
 
 const loopback = "127.0.0.1"
@@ -13,36 +14,78 @@ const loopback = "127.0.0.1"
 // Free ports are looked for below the range from which systems take the local ports
 // of outgoing connections (32768 and up on Linux, 49152 elsewhere), since such a
 // connection could take the port of a server that is being restarted.
+//
+// They are dealt out in blocks, one to each process. A process that listens on the first
+// port of a block owns the others, until it ends by whatever means: two that look for
+// free ports at once, such as the tests of two packages, never find the same.
 const (
 	firstPort = 18_000
-	lastPort  = 32_700
-	portTries = 200
+	blockSize = 500
+	blocks    = 29
 )
 
 // ErrPorts is returned when no free port was found.
 var ErrPorts = errors.New("found no free port on " + loopback)
 
+// block is the one of this process.
+var block ports //nolint:gochecknoglobals // what it owns is the process's
+
+// ports are dealt out in turn, so that a port found free comes up again only after all
+// the others have: it need not be listened on at once.
+type ports struct {
+	mu    sync.Mutex
+	owned net.Listener // on the first one; nil until there is need of any
+	first int
+	last  int // the last one dealt out, counted from the first
+}
+
 // FreePorts finds n different ports on the loopback address that nothing listens on.
-// Somebody else may take one before it is used; nothing can rule that out.
-func FreePorts(n int) (ports []int, err error) {
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			err = errors.Join(err, l.Close())
-		}
-	}()
-	for range portTries + n {
-		if len(ports) == n {
-			return ports, nil
-		}
-		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // a port is no secret
-		l, err := net.Listen("tcp", address(port))        //nolint:noctx // binding does not block
-		if err != nil {
-			continue // taken, by us or by another
-		}
-		held, ports = append(held, l), append(ports, port)
+// No other process that calls it is given one of them, and this one only after some
+// hundred others. Who does not ask here may still take one before it is used; nothing
+// can rule that out.
+func FreePorts(n int) ([]int, error) { return block.free(n) }
+
+func (p *ports) free(n int) (found []int, _ error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.own(); err != nil {
+		return nil, err
 	}
-	return nil, ErrPorts
+	for range blockSize - 1 {
+		if len(found) == n {
+			break
+		}
+		p.last = p.last%(blockSize-1) + 1
+		if l, err := listen(p.first + p.last); err == nil {
+			if err := l.Close(); err != nil {
+				return nil, err
+			}
+			found = append(found, p.first+p.last)
+		}
+	}
+	if len(found) < n {
+		return nil, ErrPorts
+	}
+	return found, nil
+}
+
+// own takes a block that nobody has.
+func (p *ports) own() error {
+	if p.owned != nil {
+		return nil
+	}
+	for _, i := range rand.Perm(blocks) { //nolint:gosec // a port is no secret
+		first := firstPort + i*blockSize
+		if l, err := listen(first); err == nil {
+			p.owned, p.first = l, first
+			return nil
+		}
+	}
+	return ErrPorts
+}
+
+func listen(port int) (net.Listener, error) {
+	return net.Listen("tcp", address(port)) //nolint:noctx // binding does not block
 }
 
 // fill picks a free port for everyone that is zero, and none that it has given to
@@ -76,7 +119,7 @@ func (p Ports) check(whose string) (errs []error) {
 		if port == 0 {
 			continue
 		}
-		l, err := net.Listen("tcp", address(port)) //nolint:noctx // binding does not block
+		l, err := listen(port)
 		if failed, ok := errors.AsType[*net.OpError](err); ok {
 			err = failed.Err // the rest of it is the address again
 		}

@@ -172,26 +172,3 @@ func alive(pid int) bool {
 	}
 	return syscall.Kill(pid, 0) == nil
 }
-
-func TestFreePorts(t *testing.T) {
-	ports, err := stack.FreePorts(20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[int]bool{}
-	for _, port := range ports {
-		if seen[port] {
-			t.Errorf("port %d twice", port)
-		}
-		seen[port] = true
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			t.Errorf("port %d: %v", port, err)
-			continue
-		}
-		_ = l.Close()
-	}
-	if len(ports) != 20 {
-		t.Errorf("%d ports, want 20", len(ports))
-	}
-}
