@@ -30,6 +30,11 @@ const (
 	// maxStreams is how many calls may be under way on one connection. Envoy opens a
 	// connection for each of its threads, and more where these do not suffice.
 	maxStreams = 1024
+	// window is how much all calls of a connection may send before they are read. It is
+	// fixed: grpc-go otherwise measures each connection in order to adapt it, with a ping
+	// and a window update every round trip, which for calls of a kilobyte is as much
+	// traffic as the calls are.
+	window = 1 << 20
 	// workers answer calls; beyond so many at once each has a goroutine of its own, whose
 	// stack grows anew every time. That is a sixth of what a call costs.
 	workers = 32
@@ -69,6 +74,7 @@ func New(check *front.Checker, ready func() error, log *zap.Logger) *Server {
 	})
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxHeaderListSize(maxMetadata), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.StaticStreamWindowSize(maxMessage), grpc.StaticConnWindowSize(window),
 		grpc.ConnectionTimeout(handshakeWithin), grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionAgeGrace, Time: aliveAfter, Timeout: aliveWithin,
