@@ -16,6 +16,7 @@ import (
 
 	"github.com/revocast/revocast/sidecar/internal/app"
 	"github.com/revocast/revocast/sidecar/internal/config"
+	"github.com/revocast/revocast/sidecar/internal/heap"
 )
 
 var version = "unknown" // set by the linker
@@ -60,6 +61,10 @@ func fsck(cfg config.Config) error {
 // cost much.
 const gcPercent = 25
 
+// smallHeap is what may be taken anyway before anything is collected: that of a sidecar
+// beside a million revocations.
+const smallHeap = 32 << 20
+
 func run(cfg config.Config) error {
 	log, err := cfg.Logger()
 	if err != nil {
@@ -69,7 +74,7 @@ func run(cfg config.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		defer heap.Pace(smallHeap, gcPercent)()
 	}
 	if limit := cfg.MemoryLimit(); limit > 0 {
 		debug.SetMemoryLimit(limit)
