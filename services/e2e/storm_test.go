@@ -85,8 +85,9 @@ func TestRefreshStormWithKills(t *testing.T) {
 	if checked != sessions {
 		t.Errorf("%d sessions in the journal, want %d", checked, sessions)
 	}
+	// All of them live. On a busy machine the first access tokens have expired by now.
 	done.Range(func(_, v any) bool {
-		passes(t, s.Sidecars()[0], v.(tokens).Access)
+		passes(t, s.Sidecars()[0], refreshAt(t, anyone, v.(tokens).Refresh).tokens(t).Access)
 		return true
 	})
 	t.Logf("%d sessions, %d refreshes in %s, %d of them replays, %d kills: %d logged out, %d forks, %d lost",
