@@ -146,11 +146,15 @@ func (s *sidecar) mayRefuse(a answer, kid time.Time) bool {
 	case a.ended.Sub(a.freshAsOf) >= s.limit()-slack:
 	case s.clockOff():
 	case s.mayLack(kid):
+	case a.ended.Sub(a.began) >= answerWithin: // the machine did not let it run
 	default:
 		return false
 	}
 	return true
 }
+
+// answerWithin is how long a sidecar may take to decide, by default; then it says 503.
+const answerWithin = 400 * time.Millisecond
 
 // mayLack reports whether a key that was first seen then may be unknown: ready says how
 // old the view is, not that nothing came since.
