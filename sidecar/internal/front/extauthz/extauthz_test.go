@@ -313,3 +313,21 @@ func TestCloseCutsOff(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Who is told to end before it began has ended.
+func TestServeAfterClose(t *testing.T) {
+	s := extauthz.New(over(t, nil), ready, zap.NewNop())
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(l); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener: %v", err)
+	}
+}

@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"runtime/debug"
@@ -89,8 +90,13 @@ func New(check *front.Checker, ready func() error, log *zap.Logger) *Server {
 }
 
 // Serve serves whoever connects to l until [Server.Shutdown] or [Server.Close], and
-// returns nil for these.
-func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+// returns nil for these, also if they came first.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
 
 // Shutdown takes no more calls and waits until those under way are answered, or until
 // ctx ends, whose error it returns; then call Close.
