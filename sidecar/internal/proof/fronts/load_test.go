@@ -4,6 +4,7 @@ package fronts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -29,6 +30,9 @@ type side struct {
 	name string
 	pid  int
 	dial func() (caller, error)
+	// open are its connections, which stay from one measurement to the next, as a proxy's
+	// do.
+	open []caller
 }
 
 // load is what one side carried.
@@ -38,6 +42,8 @@ type load struct {
 	// one core carries, also where the client could not ask for more.
 	cpu      float64
 	p50, p99 time.Duration
+	// waits are what p50 and p99 are of, in order.
+	waits []time.Duration
 	// client is the share of its core that the client took.
 	client float64
 }
@@ -45,8 +51,34 @@ type load struct {
 // connections that a proxy would keep to a sidecar.
 const connections = 16
 
+// connect opens the connections and asks over each of them once, so that none of the
+// requests that count waits for one.
+func (s *side) connect(token string) error {
+	for range connections {
+		c, err := s.dial()
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		s.open = append(s.open, c)
+		if _, err := c.call(token); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// disconnect closes them.
+func (s *side) disconnect() error {
+	var errs []error
+	for _, c := range s.open {
+		errs = append(errs, c.close())
+	}
+	s.open = nil
+	return errors.Join(errs...)
+}
+
 // saturate asks as fast as answers come.
-func saturate(t *testing.T, s side, tokens []string, d time.Duration) load {
+func saturate(t *testing.T, s *side, tokens []string, d time.Duration) load {
 	t.Helper()
 	return drive(t, s, tokens, d, func(int) func(time.Time) time.Time {
 		return func(now time.Time) time.Time { return now }
@@ -55,7 +87,7 @@ func saturate(t *testing.T, s side, tokens []string, d time.Duration) load {
 
 // pace asks at a rate, whatever the answers do: what is late waits in the client, and
 // counts as waiting.
-func pace(t *testing.T, s side, tokens []string, d time.Duration, perSecond float64) load {
+func pace(t *testing.T, s *side, tokens []string, d time.Duration, perSecond float64) load {
 	t.Helper()
 	gap := time.Duration(float64(time.Second) * connections / perSecond)
 	began := time.Now()
@@ -71,7 +103,7 @@ func pace(t *testing.T, s side, tokens []string, d time.Duration, perSecond floa
 
 // drive keeps every connection busy until d is over. When gives the moments at which
 // the n-th connection's requests are due.
-func drive(t *testing.T, s side, tokens []string, d time.Duration, when func(n int) func(now time.Time) time.Time) load {
+func drive(t *testing.T, s *side, tokens []string, d time.Duration, when func(n int) func(now time.Time) time.Time) load {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
@@ -79,13 +111,8 @@ func drive(t *testing.T, s side, tokens []string, d time.Duration, when func(n i
 	var wrong atomic.Int64
 	var all sync.WaitGroup
 	server, client, began := cpuTime(t, s.pid), cpuTime(t, os.Getpid()), time.Now()
-	for n := range connections {
+	for n, c := range s.open {
 		all.Go(func() {
-			c, err := s.dial()
-			if err != nil {
-				t.Errorf("%s: %v", s.name, err)
-				return
-			}
 			due := when(n)
 			for k := n; ctx.Err() == nil; k += connections {
 				at := due(time.Now())
@@ -99,9 +126,6 @@ func drive(t *testing.T, s side, tokens []string, d time.Duration, when func(n i
 					wrong.Add(1)
 				}
 				waits[n] = append(waits[n], time.Since(at))
-			}
-			if err := c.close(); err != nil {
-				t.Errorf("%s: %v", s.name, err)
 			}
 		})
 	}
@@ -122,7 +146,7 @@ func drive(t *testing.T, s side, tokens []string, d time.Duration, when func(n i
 	return load{
 		perSecond: float64(len(list)) / took.Seconds(),
 		cpu:       float64((cpuTime(t, s.pid) - server).Microseconds()) / float64(len(list)),
-		p50:       list[len(list)/2], p99: list[len(list)*99/100],
+		p50:       list[len(list)/2], p99: list[len(list)*99/100], waits: list,
 		client: (cpuTime(t, os.Getpid()) - client).Seconds() / took.Seconds(),
 	}
 }
