@@ -24,7 +24,7 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // INV-6, R7: after a full run, nothing that could be replayed lies in journal,

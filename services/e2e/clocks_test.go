@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/revocast/revocast/events"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // R23: two issuer processes whose clocks disagree. A user is revoked at one and logs in

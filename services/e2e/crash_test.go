@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // INV-1: killed between the two writes of a revocation, the issuer has denied

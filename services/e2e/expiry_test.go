@@ -20,7 +20,7 @@ import (
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/events/topology"
 	"github.com/revocast/revocast/services/internal/eventstore"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // R20, INV-7: what was revoked goes where its tokens go. Two hundred thousand

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // explained is what a sidecar says of a token, as far as it is looked at here.

@@ -25,7 +25,7 @@ import (
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/events/topology"
 	"github.com/revocast/revocast/services/internal/canary"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // enforcement is what a wait is answered with.

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // bin holds the binaries under test, built once; failpointBin an issuer that can

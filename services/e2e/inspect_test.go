@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/revocast/revocast/events/topology"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 func bytesContain(b []byte, text string) bool { return bytes.Contains(b, []byte(text)) }

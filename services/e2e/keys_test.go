@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // kidOf reads a token's header.

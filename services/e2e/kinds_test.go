@@ -17,7 +17,7 @@ import (
 	"github.com/revocast/revocast/events/codec"
 	"github.com/revocast/revocast/events/subject"
 	"github.com/revocast/revocast/events/topology"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // partOf reads one member of a token's header (0) or claims (1).

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // size is how much of something a test does: few in passing, all with PROOF=full in

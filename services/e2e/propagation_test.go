@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // INV-2: from the acknowledgement of a revocation to the first denial, at a sidecar that

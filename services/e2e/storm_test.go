@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/revocast/revocast/events"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // R4, INV-4: a thousand sessions, each refreshed by twenty callers at the same moment,

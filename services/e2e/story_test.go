@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // INV-1, INV-2: log in, pass everywhere, revoke, denied everywhere; twenty times,

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // operate asks as operator.

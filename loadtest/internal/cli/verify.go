@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/revocast/revocast/loadtest/internal/gen"
 	"github.com/revocast/revocast/loadtest/internal/local"
@@ -69,13 +65,10 @@ func (c *verifyCommand) Validate() error {
 
 // Run is called by kong.
 func (c *verifyCommand) Run(ctx context.Context, g *grammar, streams Streams, version string) error {
-	if g.Out != "" {
-		// Before the run, lest it be for nothing.
-		if err := os.MkdirAll(g.Out, 0o750); err != nil {
-			return fmt.Errorf("making the directory for the result: %w", err)
-		}
+	run := verifying{c, running{g, streams, version, "verify"}}
+	if err := run.prepare(); err != nil {
+		return err
 	}
-	run := running{c, g, streams, version}
 	if c.Local {
 		return run.local(ctx)
 	}
@@ -95,19 +88,13 @@ func (c *verifyCommand) target(address string) (*scenario.Target, error) {
 	return scenario.NewTarget(scenario.TargetConfig{URL: address, Owned: c.Owned, Connections: c.Connections, Timeout: c.Timeout})
 }
 
-// running is one run of the command.
-type running struct {
+// verifying is one run of the command.
+type verifying struct {
 	*verifyCommand
-	*grammar
-	Streams
-	version string
+	running
 }
 
-func (r running) note(format string, args ...any) {
-	_, _ = fmt.Fprintf(r.Err, "loadtest: "+format+"\n", args...) // nowhere left to complain
-}
-
-func (r running) readTokens() (_ scenario.Tokens, err error) {
+func (r verifying) readTokens() (_ scenario.Tokens, err error) {
 	if r.TokenFile != "" {
 		f, err := os.Open(r.TokenFile)
 		if err != nil {
@@ -123,7 +110,7 @@ func (r running) readTokens() (_ scenario.Tokens, err error) {
 }
 
 // local measures a stack that lives as long as the run.
-func (r running) local(ctx context.Context) (err error) {
+func (r verifying) local(ctx context.Context) (err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding the programs beside this one: %w", err)
@@ -154,7 +141,7 @@ func (r running) local(ctx context.Context) (err error) {
 }
 
 // measure sends the load, shows and keeps the result, and judges it.
-func (r running) measure(ctx context.Context, target *scenario.Target, tokens scenario.Tokens) error {
+func (r verifying) measure(ctx context.Context, target *scenario.Target, tokens scenario.Tokens) error {
 	v := scenario.Verify{
 		Target: target, Tokens: tokens, Expect: r.Expect, WarmUp: r.WarmUp, Duration: r.Duration,
 		Plan: gen.Plan{Rate: r.Rate, Workers: r.Connections, Patience: r.Timeout, Seed: r.Seed},
@@ -164,77 +151,31 @@ func (r running) measure(ctx context.Context, target *scenario.Target, tokens sc
 	}
 	began := time.Now()
 	measured := began.Add(r.WarmUp)
-	recorder := measure.New(measured, r.Expect)
-	cpu := measure.StartCPU()
-	r.watch(ctx, began, recorder, func() { v.Run(ctx, began, recorder) })
+	recorder := measure.New(measured)
+	self, err := measure.Watch(os.Getpid())
+	if err != nil {
+		return err
+	}
+	r.watch(ctx, report.Progress{Began: began, WarmUp: r.WarmUp, Length: r.WarmUp + r.Duration}, recorder, func() { v.Run(ctx, began, recorder) })
 
+	requests := report.Table{Name: "requests", Of: "front"}
+	s, seconds := recorder.Summary(), max(0, time.Since(measured).Seconds())
+	const row = "forward-auth"
+	requests.Requests(row, s, seconds)
+	requests.Set(row, report.Column{Name: "client", Unit: "CPUs"}, self.Busy())
+	where := target.URL()
+	if r.Local {
+		where += " (local stack, same machine)"
+	}
 	result := report.Result{
-		Scenario: "verify", Version: r.version, Began: began.UTC().Truncate(time.Millisecond), Interrupted: ctx.Err() != nil,
-		Machine: report.ThisMachine(), Requests: recorder.Summary(), Seconds: max(0, time.Since(measured).Seconds()),
-		Load: report.Load{
-			Target: target.URL(), Local: r.Local, Rate: r.Rate, Duration: r.Duration.Seconds(), WarmUp: r.WarmUp.Seconds(),
-			Connections: r.Connections, Timeout: r.Timeout.Seconds(), Tokens: tokens.Len(), Expect: r.Expect, Seed: r.Seed,
+		Began: began, Tables: []report.Table{requests},
+		Plots: []report.Plot{report.Distribution("Latency", "latency", map[string]measure.Times{row: s.Latency})},
+		Setting: []report.Fact{
+			{Name: "target", Value: where},
+			{Name: "load", Value: fmt.Sprintf("%g/s for %s after %s of warm-up, open loop (Poisson, seed %d)", r.Rate, r.Duration, r.WarmUp, r.Seed)},
+			{Name: "with", Value: fmt.Sprintf("%d connections, %d tokens, timeout %s, wanted %d", r.Connections, tokens.Len(), r.Timeout, r.Expect)},
 		},
 	}
-	result.Client = report.Client{CPUs: cpu.Busy(), Saturated: result.Requests.Saturated()}
-	if result.Seconds > 0 {
-		result.Rate = float64(result.Requests.Answered) / result.Seconds
-	}
-	for _, o := range r.objectives() {
-		result.Verdicts = append(result.Verdicts, o.Judge(result.Requests))
-	}
-	return errors.Join(r.present(result), judge(result))
-}
-
-// watch runs the load and shows how it is getting on.
-func (r running) watch(ctx context.Context, began time.Time, recorder *measure.Recorder, load func()) {
-	ctx, stop := context.WithCancel(ctx)
-	progress := report.Progress{
-		Out: r.Err, Terminal: isTerminal(r.Err), Began: began, WarmUp: r.WarmUp, Length: r.WarmUp + r.Duration,
-	}
-	var showing sync.WaitGroup
-	showing.Go(func() { progress.Run(ctx, recorder.Summary) })
-	load()
-	stop()
-	showing.Wait()
-}
-
-// objectives are those asked for, and no errors unless one of them is about errors.
-func (r running) objectives() []measure.Objective {
-	if slices.ContainsFunc(r.SLO, measure.Objective.OnErrors) {
-		return r.SLO
-	}
-	return append(slices.Clone(r.SLO), measure.NoErrors())
-}
-
-// present prints the result and writes it, one even if the other cannot be done.
-func (r running) present(result report.Result) error {
-	text, err := []byte(printable(result.Table())), error(nil)
-	if r.Output == "json" {
-		text, err = result.JSON()
-	}
-	if err == nil {
-		_, err = r.Streams.Out.Write(text)
-	}
-	if r.grammar.Out != "" {
-		err = errors.Join(err, result.Write(r.grammar.Out))
-	}
-	return err
-}
-
-// judge turns what is wrong with a result into the error it exits with.
-func judge(result report.Result) error {
-	var wrong []error
-	if result.Interrupted {
-		wrong = append(wrong, errors.New("interrupted"))
-	}
-	for _, v := range result.Missed() {
-		wrong = append(wrong, fmt.Errorf("missed %s: %s", v.Objective, v.Value))
-	}
-	return errors.Join(wrong...)
-}
-
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	result.Tell(row, s)
+	return r.finish(ctx, result, s, r.SLO)
 }

@@ -43,8 +43,9 @@ type Sample struct {
 	Due, Sent, Done time.Time
 	// Queued says that no connection was free when it was due.
 	Queued bool
-	// Status is the HTTP status of the answer; 0 for a failure.
-	Status int
+	// Status is the HTTP status of the answer, 0 for a failure; Want is the one that
+	// would have been right. Both are 0 for what has none, such as an event.
+	Status, Want int
 	// Failure and Cause say why there was no answer.
 	Failure Failure
 	Cause   error
@@ -52,8 +53,7 @@ type Sample struct {
 
 // Recorder gathers samples. Safe for concurrent use.
 type Recorder struct {
-	from   time.Time
-	expect int
+	from time.Time
 
 	mu      sync.Mutex
 	sum     Summary
@@ -62,11 +62,10 @@ type Recorder struct {
 	delay   *hdr.Histogram
 }
 
-// New makes a recorder that leaves out requests due before the time given, and counts
-// every answer but expect as an error.
-func New(from time.Time, expect int) *Recorder {
+// New makes a recorder that leaves out requests due before the time given.
+func New(from time.Time) *Recorder {
 	return &Recorder{
-		from: from, expect: expect, latency: histogram(), service: histogram(), delay: histogram(),
+		from: from, latency: histogram(), service: histogram(), delay: histogram(),
 		sum: Summary{Statuses: map[int]int64{}, Failures: map[Failure]int64{}},
 	}
 }
@@ -105,7 +104,7 @@ func (r *Recorder) Record(s Sample) {
 	case "":
 		r.sum.Answered++
 		r.sum.Statuses[s.Status]++
-		if s.Status != r.expect {
+		if s.Status != s.Want {
 			r.sum.Unexpected++
 		}
 	case Timeout, Connection:
@@ -201,6 +200,28 @@ func (t Times) At(percent float64) time.Duration {
 
 // Max is the longest, rounded up to three digits.
 func (t Times) Max() time.Duration { return time.Duration(t.h.Max()) }
+
+// Within says what share of all, from 0 to 1, took at most so long.
+type Within struct {
+	Within time.Duration
+	Share  float64
+}
+
+// Distribution gives the points at which the cumulative distribution changes, some
+// hundred at most, from the shortest time to the longest.
+func (t Times) Distribution() []Within {
+	var points []Within
+	if t.Count() == 0 {
+		return nil
+	}
+	for _, b := range t.h.CumulativeDistribution() {
+		if n := len(points); n > 0 && points[n-1].Share == b.Quantile/100 {
+			continue
+		}
+		points = append(points, Within{min(time.Duration(b.ValueAt), t.Max()), b.Quantile / 100})
+	}
+	return points
+}
 
 // Mean is the average.
 func (t Times) Mean() time.Duration { return time.Duration(t.h.Mean()) }

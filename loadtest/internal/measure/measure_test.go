@@ -15,9 +15,10 @@ var noon = time.Date(2026, time.November, 1, 12, 0, 0, 0, time.UTC)
 
 func after(d time.Duration) time.Time { return noon.Add(d) }
 
-// answered is a request due at noon that waited and was served for so long.
+// answered is a request due at noon that waited and was served for so long. It was to
+// pass.
 func answered(status int, waited, served time.Duration) measure.Sample {
-	return measure.Sample{Due: noon, Sent: after(waited), Done: after(waited + served), Status: status}
+	return measure.Sample{Due: noon, Sent: after(waited), Done: after(waited + served), Status: status, Want: 200}
 }
 
 func failed(f measure.Failure, waited, gaveUp time.Duration) measure.Sample {
@@ -29,7 +30,7 @@ func failed(f measure.Failure, waited, gaveUp time.Duration) measure.Sample {
 func about(got, want time.Duration) bool { return got >= want && got <= want+want/500 }
 
 func TestLatencyCountsFromWhenItWasDue(t *testing.T) {
-	r := measure.New(noon, 200)
+	r := measure.New(noon)
 	r.Record(answered(200, 30*time.Millisecond, 2*time.Millisecond))
 	s := r.Summary()
 	for what, c := range map[string]struct{ got, want time.Duration }{
@@ -46,7 +47,7 @@ func TestLatencyCountsFromWhenItWasDue(t *testing.T) {
 }
 
 func TestWarmUpIsNotMeasured(t *testing.T) {
-	r := measure.New(after(time.Second), 200)
+	r := measure.New(after(time.Second))
 	r.Record(answered(500, 0, time.Second))
 	r.Abandon(noon, after(time.Minute))
 	if s := r.Summary(); s.Due != 0 || s.Latency.Count() != 0 {
@@ -55,10 +56,14 @@ func TestWarmUpIsNotMeasured(t *testing.T) {
 }
 
 func TestWhatCounts(t *testing.T) {
-	r := measure.New(noon, 401)
-	r.Record(answered(401, 0, time.Millisecond))
-	r.Record(answered(401, 0, time.Millisecond))
-	r.Record(answered(200, 0, time.Millisecond)) // it passed although it should not
+	r := measure.New(noon)
+	refused := answered(401, 0, time.Millisecond)
+	refused.Want = 401
+	passed := refused
+	passed.Status = 200 // although it should not
+	r.Record(refused)
+	r.Record(answered(200, 0, time.Millisecond))
+	r.Record(passed)
 	r.Record(failed(measure.Timeout, 0, time.Second))
 	r.Record(failed(measure.Connection, 0, time.Microsecond))
 	r.Abandon(noon, after(3*time.Second))
@@ -92,7 +97,7 @@ func TestSaturation(t *testing.T) {
 		"late by itself":     {late(false), true},
 		"no connection free": {late(true), false},
 	} {
-		r := measure.New(noon, 200)
+		r := measure.New(noon)
 		for range 99 {
 			r.Record(answered(200, 0, 0))
 		}
@@ -111,7 +116,7 @@ func TestSaturation(t *testing.T) {
 // Nothing is lost between what was due and what became of it.
 func TestEverythingIsAccountedFor(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		r := measure.New(noon, 200)
+		r := measure.New(noon)
 		n := rapid.IntRange(0, 50).Draw(rt, "n")
 		for range n {
 			waited := time.Duration(rapid.Int64Range(-1, int64(time.Hour)).Draw(rt, "waited"))
@@ -139,7 +144,7 @@ func TestEverythingIsAccountedFor(t *testing.T) {
 
 // A summary is of its moment, whatever is recorded after it.
 func TestSummaryIsACopy(t *testing.T) {
-	r := measure.New(noon, 200)
+	r := measure.New(noon)
 	s := r.Summary()
 	r.Record(answered(200, 0, time.Second))
 	r.Record(failed(measure.Timeout, 0, time.Second))
@@ -148,8 +153,33 @@ func TestSummaryIsACopy(t *testing.T) {
 	}
 }
 
+// The distribution rises from the shortest time to the longest and to all.
+func TestDistribution(t *testing.T) {
+	r := measure.New(noon)
+	for ms := range 100 {
+		r.Record(answered(200, 0, time.Duration(ms+1)*time.Millisecond))
+	}
+	points := r.Summary().Latency.Distribution()
+	var before measure.Within
+	for i, p := range points {
+		if i > 0 && (p.Within < before.Within || p.Share <= before.Share) {
+			t.Fatalf("%v after %v", p, before)
+		}
+		if want := float64(p.Within) / float64(100*time.Millisecond); p.Share < want-0.02 || p.Share > want+0.02 {
+			t.Errorf("%.2f within %s", p.Share, p.Within)
+		}
+		before = p
+	}
+	if before.Share != 1 || !about(before.Within, 100*time.Millisecond) {
+		t.Errorf("it ends with %v", before)
+	}
+	if none := measure.New(noon).Summary().Latency.Distribution(); len(none) != 0 {
+		t.Errorf("of nothing: %v", none)
+	}
+}
+
 func TestTimesAsJSON(t *testing.T) {
-	r := measure.New(noon, 200)
+	r := measure.New(noon)
 	r.Record(answered(200, 0, 1500*time.Microsecond))
 	text, err := json.Marshal(r.Summary().Service)
 	if err != nil {

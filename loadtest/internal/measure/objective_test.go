@@ -18,7 +18,7 @@ func objective(t *testing.T, text string) measure.Objective {
 
 // A hundred requests: 1 ms, 2 ms, … 100 ms; one of them answered 503.
 func hundred() measure.Summary {
-	r := measure.New(noon, 200)
+	r := measure.New(noon)
 	for i := range 100 {
 		status := 200
 		if i == 0 {
@@ -47,8 +47,8 @@ func TestObjectives(t *testing.T) {
 }
 
 func TestNothingMeasuredKeepsNothing(t *testing.T) {
-	empty := measure.New(noon, 200).Summary()
-	refused := measure.New(noon, 200)
+	empty := measure.New(noon).Summary()
+	refused := measure.New(noon)
 	refused.Record(failed(measure.Connection, 0, 0))
 	for _, text := range []string{"p99<1m", "max<1m", "mean<1m"} {
 		for _, s := range []measure.Summary{empty, refused.Summary()} {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,42 +18,53 @@ import (
 	"github.com/revocast/revocast/loadtest/internal/report"
 )
 
-// result is of three requests: a fast one, one refused, one that timed out.
-func result() report.Result {
-	noon := time.Date(2026, time.November, 1, 12, 0, 0, 0, time.UTC)
-	r := measure.New(noon, 200)
+var noon = time.Date(2026, time.November, 1, 12, 0, 0, 0, time.UTC)
+
+// requests are four: a fast one, one refused, one that timed out and one that never
+// started.
+func requests() measure.Summary {
+	r := measure.New(noon)
 	at := func(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
-	r.Record(measure.Sample{Due: noon, Sent: at(2), Done: at(5), Status: 200})
-	r.Record(measure.Sample{Due: noon, Sent: at(0), Done: at(1), Status: 401})
+	r.Record(measure.Sample{Due: noon, Sent: at(2), Done: at(5), Status: 200, Want: 200})
+	r.Record(measure.Sample{Due: noon, Sent: at(0), Done: at(1), Status: 401, Want: 200})
 	r.Record(measure.Sample{Due: noon, Sent: at(0), Done: at(1000), Failure: measure.Timeout, Cause: errors.New("took too long")})
 	r.Abandon(noon, at(2000))
-	s := r.Summary()
-	return report.Result{
-		Scenario: "verify", Version: "v1", Began: noon, Seconds: 10, Rate: 0.2, Requests: s,
-		Load:     report.Load{Target: "http://127.0.0.1/auth", Local: true, Rate: 0.4, Duration: 10, Seed: 3},
-		Verdicts: []measure.Verdict{measure.NoErrors().Judge(s), {Objective: "p50<5s", Value: "5ms", Kept: true}},
-		Client:   report.Client{CPUs: 0.5, Saturated: true},
-	}
+	return r.Summary()
 }
 
-func TestTable(t *testing.T) {
+func result() report.Result {
+	s := requests()
+	r := report.Result{
+		Scenario: "verify", Version: "v1", Began: noon, Seconds: 10,
+		Setting:  []report.Fact{{Name: "target", Value: "http://127.0.0.1/auth"}},
+		Machine:  report.Machine{OS: "linux", Arch: "amd64", CPUs: 2, Go: "go1.26"},
+		Tables:   []report.Table{{Name: "requests", Of: "front"}},
+		Plots:    []report.Plot{report.Distribution("Latency", "latency", map[string]measure.Times{"forward-auth": s.Latency})},
+		Verdicts: []measure.Verdict{measure.NoErrors().Judge(s), {Objective: "p50<5s", Value: "5ms", Kept: true}},
+	}
+	r.Tables[0].Requests("forward-auth", s, 10)
+	r.Tell("forward-auth", s)
+	return r
+}
+
+func TestText(t *testing.T) {
 	r := result()
-	table := strings.Join(strings.Fields(r.Table()), " ")
+	text := strings.Join(strings.Fields(r.Text()), " ")
 	for _, part := range []string{
-		"target http://127.0.0.1/auth (local stack, same machine)", "0.4/s for 10s", "seed 3", "0.50 CPUs busy",
-		"4 due in 10.0s, 2 answered (0.2/s), 3 errors (75%)", "200: 1, 401: 1, timeout: 1, never started: 1",
-		"first failure: took too long", "ms mean p50 p90 p99 p99.9 max", "2000.", "start delay 0.6",
-		"slo errors<=0% 75% MISSED", "slo p50<5s 5ms kept", "The client was saturated",
+		"scenario verify, 2026-11-01T12:00:00Z, loadtest v1", "target http://127.0.0.1/auth", "2 CPUs",
+		"front answered /s mean ms p50 ms p90 ms p99 ms p99.9 ms max ms service p99 ms start delay p99 ms errors % late starts %",
+		"forward-auth 0.200 ", " 75 25 ", "4 due; 200: 1, 401: 1, timeout: 1, never started: 1",
+		"the first failure was: took too long", "slo errors<=0% 75% MISSED", "slo p50<5s 5ms kept", "the client was saturated",
 	} {
-		if !strings.Contains(table, part) {
-			t.Errorf("no %q in\n%s", part, r.Table())
+		if !strings.Contains(text, part) {
+			t.Errorf("no %q in\n%s", part, r.Text())
 		}
 	}
-	if strings.Contains(table, "Interrupted") {
+	if strings.Contains(text, "Interrupted") {
 		t.Error("nobody interrupted it")
 	}
 	r.Interrupted = true
-	if !strings.Contains(r.Table(), "Interrupted") {
+	if !strings.Contains(r.Text(), "Interrupted") {
 		t.Error("an interruption does not show")
 	}
 	if missed := r.Missed(); len(missed) != 1 || missed[0].Objective != "errors<=0%" {
@@ -61,10 +73,36 @@ func TestTable(t *testing.T) {
 }
 
 // Without any request the table shows zeros, not nonsense.
-func TestTableOfNothing(t *testing.T) {
-	r := report.Result{Requests: measure.New(time.Now(), 200).Summary()}
-	if table := r.Table(); strings.Contains(table, "NaN") || !strings.Contains(table, "0 due") {
-		t.Error(table)
+func TestTextOfNothing(t *testing.T) {
+	var table report.Table
+	table.Requests("none", measure.New(noon).Summary(), 0)
+	if text := (report.Result{Tables: []report.Table{table}}).Text(); strings.Contains(text, "NaN") || !strings.Contains(text, "none") {
+		t.Error(text)
+	}
+}
+
+// A table takes figures in any order, several a cell, and leaves the others empty.
+func TestTable(t *testing.T) {
+	var table report.Table
+	table.Set("a", report.Column{Name: "x"}, 3)
+	table.Set("b", report.Column{Name: "y", Unit: "ms"}, 1, 9)
+	table.Set("b", report.Column{Name: "y", Unit: "ms"}, 2)
+	text := strings.Join(strings.Fields((report.Result{Tables: []report.Table{table}}).Text()), " ")
+	if !strings.Contains(text, "x y ms a 3 b – 2 (1–9)") {
+		t.Error(text)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0", 7: "7", 1234567: "1234567", 1234.5: "1235", 12.345: "12.3", 1.2345: "1.23", 0.12345: "0.123", 0.0012345: "0.00123", 0.00001: "1e-05", -2.5: "-2.50",
+	} {
+		if got := report.Number(v); got != want {
+			t.Errorf("%v reads %s, want %s", v, got, want)
+		}
+	}
+	if even := report.Median([]float64{4, 1, 3, 2}); even != 2.5 {
+		t.Errorf("median %v", even)
 	}
 }
 
@@ -81,23 +119,16 @@ func TestWrite(t *testing.T) {
 		t.Fatalf("%v, %v", files, err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "verify.txt"))
-	if err != nil || string(text) != r.Table() {
+	if err != nil || string(text) != r.Text() {
 		t.Errorf("%s, %v", text, err)
 	}
-	var got struct {
-		Requests struct {
-			Due      int
-			Statuses map[string]int
-			Latency  map[string]float64
-		}
-		Objectives []measure.Verdict
-	}
 	text, err = os.ReadFile(filepath.Join(dir, "verify.json"))
-	if err != nil || json.Unmarshal(text, &got) != nil {
-		t.Fatalf("%s, %v", text, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if q := got.Requests; q.Due != 4 || q.Statuses["401"] != 1 || q.Latency["count"] != 4 || len(got.Objectives) != 2 {
-		t.Errorf("%+v", got)
+	var got report.Result
+	if err := json.Unmarshal(text, &got); err != nil || !reflect.DeepEqual(got, r) {
+		t.Errorf("%+v, %v", got, err)
 	}
 	if !bytes.Contains(text, []byte(`"errors<=0%"`)) {
 		t.Errorf("objectives cannot be searched for: %s", text)
@@ -118,7 +149,7 @@ func progress(t *testing.T, terminal bool) string {
 		defer cancel()
 		p := report.Progress{Out: &out, Terminal: terminal, Began: began, WarmUp: 2 * time.Second, Length: 10 * time.Second}
 		p.Run(ctx, func() measure.Summary {
-			s := measure.New(began, 200).Summary()
+			s := measure.New(began).Summary()
 			s.Answered = max(0, time.Since(began.Add(p.WarmUp)).Milliseconds()/10)
 			s.Due = s.Answered
 			return s

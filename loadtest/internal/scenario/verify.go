@@ -64,7 +64,7 @@ type verifying struct {
 
 // Do implements [gen.Work].
 func (v verifying) Do(a gen.Arrival) {
-	s := measure.Sample{Due: a.Due, Queued: a.Queued, Sent: time.Now()}
+	s := measure.Sample{Due: a.Due, Queued: a.Queued, Sent: time.Now(), Want: v.Expect}
 	s.Status, s.Cause = v.Target.ask(v.ctx, v.Tokens.turn(a.N))
 	s.Done = time.Now()
 	if s.Cause != nil {

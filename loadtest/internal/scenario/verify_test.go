@@ -40,7 +40,7 @@ func TestVerify(t *testing.T) {
 	var asked atomic.Int64
 	v := verify(t, sidecar(t, &asked), "good-1", "bad", "good-2", "good-3")
 	began := time.Now()
-	r := measure.New(began, http.StatusOK)
+	r := measure.New(began)
 	v.Run(t.Context(), began, r)
 	s := r.Summary()
 	if s.Due == 0 || s.Due != asked.Load() || s.Answered != s.Due {
@@ -60,7 +60,7 @@ func TestWarmUpIsSentButNotMeasured(t *testing.T) {
 	v := verify(t, sidecar(t, &asked), "good")
 	v.WarmUp, v.Duration = v.Duration, v.Duration/2
 	began := time.Now()
-	r := measure.New(began.Add(v.WarmUp), http.StatusOK)
+	r := measure.New(began.Add(v.WarmUp))
 	v.Run(t.Context(), began, r)
 	if s := r.Summary(); s.Due == 0 || s.Due >= asked.Load() || s.Errors() != 0 {
 		t.Errorf("measured %d of %d, %d errors", s.Due, asked.Load(), s.Errors())
@@ -79,7 +79,7 @@ func TestInterrupted(t *testing.T) {
 	}), "good")
 	v.Duration = time.Hour
 	began := time.Now()
-	r := measure.New(began, http.StatusOK)
+	r := measure.New(began)
 	v.Run(ctx, began, r)
 	if s := r.Summary(); s.Answered != asked.Load() || s.Answered < 20 || len(s.Failures) != 0 {
 		t.Errorf("%d asked, %+v", asked.Load(), s)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/revocast/revocast/events/subject"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // A feed that is made anew or put back has forgotten what it knew, and nothing but the

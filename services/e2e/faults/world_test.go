@@ -13,7 +13,7 @@ import (
 
 	"github.com/revocast/revocast/events/eventstest"
 	"github.com/revocast/revocast/events/topology"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // world is everything that runs in a fault run.

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // front is one of the ways in which sidecars are asked.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // application answers with who asks, as far as it was told.

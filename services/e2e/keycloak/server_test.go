@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // The administrator whom Keycloak makes when it starts for the first time.

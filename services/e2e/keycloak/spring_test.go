@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/revocast/revocast/services/internal/clients"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // springJar is the variable that says where the built deploy/examples/spring lies.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // world is an issuer and a sidecar beside a realm of Keycloak's.

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // proxy is one row of the table: how a proxy is started with its configuration.

@@ -25,7 +25,7 @@ import (
 	"github.com/revocast/revocast/services/internal/clients"
 	"github.com/revocast/revocast/services/internal/config"
 	"github.com/revocast/revocast/services/internal/password"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // binaries is the flag of commands that start programs.

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // denial is when a sidecar first turned a token away, and how many requests it had

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 type devCommand struct {

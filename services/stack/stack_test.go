@@ -15,7 +15,7 @@ import (
 	"github.com/revocast/revocast/services/internal/bootstrap"
 	"github.com/revocast/revocast/services/internal/clients"
 	"github.com/revocast/revocast/services/internal/session"
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 func up(t *testing.T, cfg stack.Config) *stack.Stack {

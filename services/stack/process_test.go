@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 func start(t *testing.T, p *stack.Process) {

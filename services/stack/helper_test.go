@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/revocast/revocast/services/internal/stack"
+	"github.com/revocast/revocast/services/stack"
 )
 
 // TestMain makes the test binary play the programs that this package starts: called

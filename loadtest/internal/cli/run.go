@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/revocast/revocast/loadtest/internal/measure"
+	"github.com/revocast/revocast/loadtest/internal/report"
+)
+
+// running is one run of a scenario's command: what all of them have in common.
+type running struct {
+	*grammar
+	Streams
+	version  string
+	scenario string
+}
+
+// prepare makes the directory for the result, before the run, lest that be for nothing.
+func (r running) prepare() error {
+	if r.grammar.Out == "" {
+		return nil
+	}
+	if err := os.MkdirAll(r.grammar.Out, 0o750); err != nil {
+		return fmt.Errorf("making the directory for the result: %w", err)
+	}
+	return nil
+}
+
+func (r running) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.Err, "loadtest: "+format+"\n", args...) // nowhere left to complain
+}
+
+// watch runs the load and shows how it is getting on.
+func (r running) watch(ctx context.Context, p report.Progress, recorder *measure.Recorder, load func()) {
+	ctx, stop := context.WithCancel(ctx)
+	p.Out, p.Terminal = r.Err, isTerminal(r.Err)
+	var showing sync.WaitGroup
+	showing.Go(func() { p.Run(ctx, recorder.Summary) })
+	load()
+	stop()
+	showing.Wait()
+}
+
+// finish completes the result of a run, judges it by what was recorded, shows it and
+// keeps it. Its error says what is wrong with it.
+func (r running) finish(ctx context.Context, result report.Result, s measure.Summary, slo []measure.Objective) error {
+	result.Scenario, result.Version, result.Machine = r.scenario, r.version, report.ThisMachine()
+	result.Seconds = time.Since(result.Began).Round(time.Millisecond).Seconds()
+	result.Began = result.Began.UTC().Truncate(time.Millisecond)
+	result.Interrupted = ctx.Err() != nil
+	for _, o := range withErrors(slo) {
+		result.Verdicts = append(result.Verdicts, o.Judge(s))
+	}
+	return errors.Join(r.present(result), judge(result))
+}
+
+// withErrors are the objectives asked for, and no errors unless one of them is about
+// errors.
+func withErrors(slo []measure.Objective) []measure.Objective {
+	if slices.ContainsFunc(slo, measure.Objective.OnErrors) {
+		return slo
+	}
+	return append(slices.Clone(slo), measure.NoErrors())
+}
+
+// present prints the result and writes it, one even if the other cannot be done.
+func (r running) present(result report.Result) error {
+	text, err := []byte(printable(result.Text())), error(nil)
+	if r.Output == "json" {
+		text, err = result.JSON()
+	}
+	if err == nil {
+		_, err = r.Streams.Out.Write(text)
+	}
+	if r.grammar.Out != "" {
+		err = errors.Join(err, result.Write(r.grammar.Out))
+	}
+	return err
+}
+
+// judge turns what is wrong with a result into the error it exits with.
+func judge(result report.Result) error {
+	var wrong []error
+	if result.Interrupted {
+		wrong = append(wrong, errors.New("interrupted"))
+	}
+	for _, v := range result.Missed() {
+		wrong = append(wrong, fmt.Errorf("missed %s: %s", v.Objective, v.Value))
+	}
+	return errors.Join(wrong...)
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,3 @@
+// Package report shows what a run measured: as it runs, as text for people, and as
+// JSON for programs.
+package report
