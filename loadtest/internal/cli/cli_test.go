@@ -2,15 +2,13 @@ package cli_test
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,10 +17,10 @@ import (
 	"github.com/revocast/revocast/loadtest/internal/cli"
 )
 
-// TestMain lets scripts run the command as a process of its own, beside a program
-// revocast that stands for the development stack.
+// TestMain lets scripts run the command as a process of its own. What needs the other
+// programs is tested with them, in services/e2e.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"loadtest": loadtest, "revocast": revocast})
+	testscript.Main(m, map[string]func(){"loadtest": loadtest})
 }
 
 func loadtest() {
@@ -43,68 +41,19 @@ func sidecar(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// revocast is `revocast dev -o json`. The variable PLAY says how it misbehaves.
-func revocast() {
-	play := os.Getenv("PLAY")
-	if play == "fail" || len(os.Args) < 2 || os.Args[1] != "dev" {
-		fmt.Fprintln(os.Stderr, "revocast: port 8080, for the issuer, is not free")
-		os.Exit(1)
-	}
-	for _, v := range os.Environ() {
-		if strings.HasPrefix(v, "REVOCAST_") {
-			fmt.Fprintln(os.Stderr, "configured by the environment")
-			os.Exit(1)
-		}
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	var asked atomic.Int32
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sidecar(w, r)
-		if f := os.Getenv("LOADED"); f != "" && asked.Add(1) == 20 {
-			_ = os.WriteFile(f, nil, 0o600)
-		}
-	}))
-	var logins atomic.Int32
-	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var in map[string]string
-		switch {
-		case json.NewDecoder(r.Body).Decode(&in) != nil, r.URL.Path != "/v1/login",
-			in["username"] != "alice", in["password"] != "wonderland-42", in["client_id"] != "demo-mobile":
-			w.WriteHeader(http.StatusUnauthorized)
-		case play == "close":
-			s.Close()
-			fallthrough
-		default:
-			lifetime := 300
-			if play == "short" {
-				lifetime = 2
-			}
-			_, _ = fmt.Fprintf(w, `{"access_token":"good-%d","expires_in":%d}`, logins.Add(1), lifetime)
-		}
-	}))
-	if play == "mute" {
-		fmt.Println(`{}`)
-	} else {
-		fmt.Printf(`{"issuer_url":%q,"sidecar_urls":[%q,"http://127.0.0.1:1"]}`+"\n", issuer.URL, s.URL)
-	}
-	<-ctx.Done()
-	stop()
-	if play == "sick" {
-		fmt.Fprintln(os.Stderr, "revocast: cannot remove its files")
-		os.Exit(1)
-	}
-	fmt.Fprintln(os.Stderr, "stopped") // only shown with an error
-	if f := os.Getenv("STOPPED"); f != "" {
-		_ = os.WriteFile(f, fmt.Appendln(nil, "logins:", logins.Load()), 0o600)
-	}
-}
-
 // TestScripts runs the command against real servers on the loopback interface.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			s := httptest.NewServer(http.HandlerFunc(sidecar))
+			asked := filepath.Join(e.WorkDir, "asked")
+			var requests atomic.Int32
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				sidecar(w, r)
+				if requests.Add(1) == 20 {
+					_ = os.WriteFile(asked, nil, 0o600) // who waits for it will tell
+				}
+			}))
 			e.Defer(s.Close)
 			e.Setenv("SIDECAR", s.URL)
 			// Or every process built with the race detector takes a second to end.

@@ -13,11 +13,12 @@ import (
 	"github.com/revocast/revocast/loadtest/internal/measure"
 	"github.com/revocast/revocast/loadtest/internal/report"
 	"github.com/revocast/revocast/loadtest/internal/scenario"
+	"github.com/revocast/revocast/loadtest/internal/target"
 )
 
 type verifyCommand struct {
 	URL       string `group:"target" xor:"target" placeholder:"URL" help:"A sidecar's forward-auth, such as http://127.0.0.1:9470/auth; this or --local."`
-	Local     bool   `group:"target" xor:"target" env:"-" help:"Start the development stack for this run (the programs beside this one, usual ports), log in there, and stop it again."`
+	Local     bool   `group:"target" xor:"target" env:"-" help:"Start an issuer and a sidecar for this run (the programs beside this one), log in there, and stop them again."`
 	TokenFile string `group:"target" placeholder:"FILE" help:"Access tokens for --url, one a line; default: standard input."`
 	Logins    int    `group:"target" default:"20" placeholder:"N" help:"How many sessions --local opens, for a token each (${default})."`
 	Expect    int    `group:"target" default:"200" placeholder:"STATUS" help:"The status wanted of every answer; any other is an error (${default})."`
@@ -72,20 +73,20 @@ func (c *verifyCommand) Run(ctx context.Context, g *grammar, streams Streams, ve
 	if c.Local {
 		return run.local(ctx)
 	}
-	target, err := c.target(c.URL)
+	to, err := c.target(c.URL)
 	if err != nil {
 		return usage(err)
 	}
-	defer target.Close()
+	defer to.Close()
 	tokens, err := run.readTokens()
 	if err != nil {
 		return err
 	}
-	return run.measure(ctx, target, tokens)
+	return run.measure(ctx, to, tokens)
 }
 
-func (c *verifyCommand) target(address string) (*scenario.Target, error) {
-	return scenario.NewTarget(scenario.TargetConfig{URL: address, Owned: c.Owned, Connections: c.Connections, Timeout: c.Timeout})
+func (c *verifyCommand) target(address string) (*target.Target, error) {
+	return target.New(target.Config{URL: address, Owned: c.Owned, Connections: c.Connections, Timeout: c.Timeout})
 }
 
 // verifying is one run of the command.
@@ -115,35 +116,39 @@ func (r verifying) local(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("finding the programs beside this one: %w", err)
 	}
-	r.note("starting the local stack")
-	stack, err := local.Start(ctx, filepath.Dir(self))
+	r.note("starting the local system")
+	system, err := local.Start(ctx, local.Config{Bin: filepath.Dir(self), Sidecars: 1})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stack.Stop()) }()
-	fresh, valid, err := stack.LogIn(ctx, r.Logins)
+	defer func() { err = errors.Join(err, system.Stop()) }()
+	grants, valid, err := system.Grants(ctx, r.Logins)
 	if err != nil {
 		return err
 	}
 	if needed := r.WarmUp + r.Duration + r.Timeout; needed > valid {
-		return usage(fmt.Errorf("the tokens of the local stack are good for %s, too short for %s of load", valid.Round(time.Second), needed))
+		return usage(fmt.Errorf("the tokens of the local system are good for %s, too short for %s of load", valid.Round(time.Second), needed))
+	}
+	fresh := make([]string, len(grants))
+	for n, g := range grants {
+		fresh[n] = g.Access
 	}
 	tokens, err := scenario.NewTokens(fresh)
 	if err != nil {
 		return err
 	}
-	target, err := r.target(stack.SidecarURL + "/auth")
+	to, err := r.target(system.Sidecars()[0].URL() + "/auth")
 	if err != nil {
 		return err
 	}
-	defer target.Close()
-	return r.measure(ctx, target, tokens)
+	defer to.Close()
+	return r.measure(ctx, to, tokens)
 }
 
 // measure sends the load, shows and keeps the result, and judges it.
-func (r verifying) measure(ctx context.Context, target *scenario.Target, tokens scenario.Tokens) error {
+func (r verifying) measure(ctx context.Context, to *target.Target, tokens scenario.Tokens) error {
 	v := scenario.Verify{
-		Target: target, Tokens: tokens, Expect: r.Expect, WarmUp: r.WarmUp, Duration: r.Duration,
+		Target: to, Tokens: tokens, Expect: r.Expect, WarmUp: r.WarmUp, Duration: r.Duration,
 		Plan: gen.Plan{Rate: r.Rate, Workers: r.Connections, Patience: r.Timeout, Seed: r.Seed},
 	}
 	if err := v.Probe(ctx); err != nil {
@@ -163,9 +168,9 @@ func (r verifying) measure(ctx context.Context, target *scenario.Target, tokens 
 	const row = "forward-auth"
 	requests.Requests(row, s, seconds)
 	requests.Set(row, report.Column{Name: "client", Unit: "CPUs"}, self.Busy())
-	where := target.URL()
+	where := to.URL()
 	if r.Local {
-		where += " (local stack, same machine)"
+		where += " (local system, same machine)"
 	}
 	result := report.Result{
 		Began: began, Tables: []report.Table{requests},

@@ -15,8 +15,12 @@
 package measure
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"maps"
+	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -35,6 +39,15 @@ const (
 	Timeout    Failure = "timeout"
 	Connection Failure = "connection"
 )
+
+// FailureOf says which failure an error is.
+func FailureOf(err error) Failure {
+	timeout, ok := errors.AsType[net.Error](err)
+	if ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return Timeout
+	}
+	return Connection
+}
 
 // Sample is one request that was sent.
 type Sample struct {

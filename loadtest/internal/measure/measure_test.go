@@ -1,8 +1,12 @@
 package measure_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -80,6 +84,25 @@ func TestWhatCounts(t *testing.T) {
 	}
 	if !about(s.Latency.Max(), 3*time.Second) || !about(s.Latency.At(75), time.Second) {
 		t.Errorf("the longest latencies are %s and %s", s.Latency.Max(), s.Latency.At(75))
+	}
+}
+
+func TestFailureOf(t *testing.T) {
+	nobody, hurry := &net.Dialer{}, &net.Dialer{Deadline: time.Unix(1, 0)}
+	_, refused := nobody.DialContext(t.Context(), "tcp", "127.0.0.1:1")
+	_, late := hurry.DialContext(t.Context(), "tcp", "127.0.0.1:1")
+	for _, c := range []struct {
+		err  error
+		want measure.Failure
+	}{
+		{refused, measure.Connection},
+		{late, measure.Timeout},
+		{io.ErrUnexpectedEOF, measure.Connection},
+		{fmt.Errorf("asking: %w", context.DeadlineExceeded), measure.Timeout},
+	} {
+		if got := measure.FailureOf(c.err); c.err == nil || got != c.want {
+			t.Errorf("%v is %q, want %q", c.err, got, c.want)
+		}
 	}
 }
 

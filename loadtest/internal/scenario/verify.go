@@ -2,28 +2,24 @@
 //
 // Invariants:
 //
-//   - No request leaves the loopback interface unless its host was named as one's
-//     own, whatever names resolve to.
 //   - No token is printed, logged or part of an error.
 package scenario
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/revocast/revocast/loadtest/internal/gen"
 	"github.com/revocast/revocast/loadtest/internal/measure"
+	"github.com/revocast/revocast/loadtest/internal/target"
 )
 
 // Verify asks a sidecar's forward-auth, GET /auth, whether tokens pass.
 type Verify struct {
 	// Target is the sidecar's /auth.
-	Target *Target
+	Target *target.Target
 	// Tokens are asked about in turn.
 	Tokens Tokens
 	// Expect is the status wanted of every answer.
@@ -37,7 +33,7 @@ type Verify struct {
 // Probe sends one request, so that a wrong address or stale tokens show before the
 // load does.
 func (v Verify) Probe(ctx context.Context) error {
-	status, err := v.Target.ask(ctx, v.Tokens.turn(0))
+	status, err := v.ask(ctx, 0)
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", v.Target.URL(), err)
 	}
@@ -55,6 +51,10 @@ func (v Verify) Run(ctx context.Context, began time.Time, r *measure.Recorder) {
 	plan.Run(ctx, began, verifying{v, context.WithoutCancel(ctx), r})
 }
 
+func (v Verify) ask(ctx context.Context, n uint64) (int, error) {
+	return v.Target.Status(ctx, target.Request{Authorization: v.Tokens.turn(n)})
+}
+
 // verifying is a run of Verify.
 type verifying struct {
 	Verify
@@ -65,21 +65,13 @@ type verifying struct {
 // Do implements [gen.Work].
 func (v verifying) Do(a gen.Arrival) {
 	s := measure.Sample{Due: a.Due, Queued: a.Queued, Sent: time.Now(), Want: v.Expect}
-	s.Status, s.Cause = v.Target.ask(v.ctx, v.Tokens.turn(a.N))
+	s.Status, s.Cause = v.ask(v.ctx, a.N)
 	s.Done = time.Now()
 	if s.Cause != nil {
-		s.Failure = failure(s.Cause)
+		s.Failure = measure.FailureOf(s.Cause)
 	}
 	v.recorder.Record(s)
 }
 
 // Abandon implements [gen.Work].
 func (v verifying) Abandon(a gen.Arrival, at time.Time) { v.recorder.Abandon(a.Due, at) }
-
-func failure(err error) measure.Failure {
-	timeout, ok := errors.AsType[net.Error](err)
-	if ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-		return measure.Timeout
-	}
-	return measure.Connection
-}

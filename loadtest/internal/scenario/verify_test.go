@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/revocast/revocast/loadtest/internal/gen"
 	"github.com/revocast/revocast/loadtest/internal/measure"
+	"github.com/revocast/revocast/loadtest/internal/target"
 )
 
 // sidecar lets tokens that begin with good pass.
@@ -30,7 +32,7 @@ func verify(t *testing.T, url string, tokens ...string) Verify {
 		t.Fatal(err)
 	}
 	return Verify{
-		Target: targetAt(t, url, 20*time.Second), Tokens: ready, Expect: http.StatusOK,
+		Target: targetAt(t, url), Tokens: ready, Expect: http.StatusOK,
 		Plan: gen.Plan{Rate: 400, Workers: 4, Patience: time.Minute, Seed: 1}, Duration: 500 * time.Millisecond,
 	}
 }
@@ -98,4 +100,21 @@ func TestProbe(t *testing.T) {
 	if err := verify(t, "http://127.0.0.1:1/auth", "good").Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("nobody listens: %v", err)
 	}
+}
+
+func targetAt(t *testing.T, url string) *target.Target {
+	t.Helper()
+	to, err := target.New(target.Config{URL: url, Connections: 4, Timeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(to.Close)
+	return to
+}
+
+func serve(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
 }

@@ -1,8 +1,9 @@
-package scenario
+package target
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/revocast/revocast/loadtest/internal/measure"
 )
 
 func TestOnlyOwnTargets(t *testing.T) {
@@ -37,7 +36,7 @@ func TestOnlyOwnTargets(t *testing.T) {
 		{"http://other.example/auth", "sidecar.example", false},
 		{"http://sidecar.example/auth", "sidecar.example:80", false},
 	} {
-		_, err := NewTarget(TargetConfig{URL: c.url, Owned: c.owned, Connections: 1, Timeout: time.Second})
+		_, err := New(Config{URL: c.url, Owned: c.owned, Connections: 1, Timeout: time.Second})
 		if c.taken && err != nil || !c.taken && !errors.Is(err, ErrNotYours) {
 			t.Errorf("%s owning %q: %v", c.url, c.owned, err)
 		}
@@ -46,7 +45,7 @@ func TestOnlyOwnTargets(t *testing.T) {
 
 func TestTargetsThatAreNone(t *testing.T) {
 	for _, url := range []string{"", "127.0.0.1:9470", "ftp://127.0.0.1/", "http:///auth", "http://a:secret@127.0.0.1/", "http://127.0.0.1/#x", "http://127.0.0.1/\x7f"} {
-		target, err := NewTarget(TargetConfig{URL: url, Connections: 1, Timeout: time.Second})
+		target, err := New(Config{URL: url, Connections: 1, Timeout: time.Second})
 		if target != nil || err == nil {
 			t.Errorf("%q was taken", url)
 		}
@@ -68,15 +67,15 @@ func TestTheAddressDecides(t *testing.T) {
 	}
 	// As a target that lets itself be called by a name of this machine would.
 	target := targetAt(t, "http://127.0.0.1:1/", time.Second)
-	target.request.URL.Host, target.request.Host = "192.0.2.1:80", "192.0.2.1:80"
-	if _, err := target.ask(t.Context(), "Bearer a"); !errors.Is(err, ErrNotYours) {
+	target.url.Host = "192.0.2.1:80"
+	if _, err := target.Status(t.Context(), Request{}); !errors.Is(err, ErrNotYours) {
 		t.Errorf("asked anyway: %v", err)
 	}
 }
 
 func targetAt(t *testing.T, url string, timeout time.Duration) *Target {
 	t.Helper()
-	target, err := NewTarget(TargetConfig{URL: url, Connections: 4, Timeout: timeout})
+	target, err := New(Config{URL: url, Connections: 4, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,52 +95,43 @@ func TestAsk(t *testing.T) {
 	elsewhere := serve(t, func(http.ResponseWriter, *http.Request) { astray.Add(1) })
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case "/status":
-			if r.Method != http.MethodGet || r.Header.Get("Authorization") != "Bearer a.b.c" {
-				w.WriteHeader(http.StatusTeapot)
-			}
-		case "/redirect":
+		case "/below/echo":
+			_, _ = fmt.Fprintf(w, "%s %s %s ", r.Method, r.Header.Get("Content-Type"), r.Header.Get("Authorization"))
+			_, _ = io.Copy(w, r.Body)
+		case "/below/redirect":
 			http.Redirect(w, r, elsewhere, http.StatusFound)
-		case "/hang":
-			<-r.Context().Done()
-		case "/reset":
+		case "/below/reset":
 			panic(http.ErrAbortHandler)
-		case "/flood":
+		case "/below/flood":
 			_, _ = io.WriteString(w, strings.Repeat("x", maxAnswer+1))
 		}
 	})
-	for _, c := range []struct {
-		path    string
-		status  int
-		failure measure.Failure
-	}{
-		{"/status", http.StatusOK, ""},
-		{"/redirect", http.StatusFound, ""},
-		{"/hang", 0, measure.Timeout},
-		{"/reset", 0, measure.Connection},
-		{"/flood", 0, measure.Connection},
-	} {
-		timeout := 20 * time.Second
-		if c.failure == measure.Timeout {
-			timeout = 10 * time.Millisecond
-		}
-		status, err := targetAt(t, url+c.path, timeout).ask(t.Context(), "Bearer a.b.c")
-		switch {
-		case c.failure == "" && (err != nil || status != c.status):
-			t.Errorf("%s: %d, %v", c.path, status, err)
-		case c.failure != "" && (err == nil || failure(err) != c.failure):
-			t.Errorf("%s: %v, want %s", c.path, err, c.failure)
+	target := targetAt(t, url+"/below", 20*time.Second)
+	a, err := target.Ask(t.Context(), Request{Method: http.MethodPost, Path: "/echo", Authorization: "Bearer a", Type: "text/plain", Body: []byte("all")})
+	if err != nil || a.Status != http.StatusOK || string(a.Body) != "POST text/plain Bearer a all" {
+		t.Errorf("%d %q, %v", a.Status, a.Body, err)
+	}
+	if a, err = target.Ask(t.Context(), Request{Path: "/echo"}); err != nil || string(a.Body) != "GET   " {
+		t.Errorf("%d %q, %v", a.Status, a.Body, err)
+	}
+	if status, err := target.Status(t.Context(), Request{Path: "/redirect"}); err != nil || status != http.StatusFound || astray.Load() != 0 {
+		t.Errorf("%d, %v, and %d requests followed the redirect", status, err, astray.Load())
+	}
+	for _, path := range []string{"/reset", "/flood"} {
+		if status, err := target.Status(t.Context(), Request{Path: path}); err == nil {
+			t.Errorf("%s: %d", path, status)
 		}
 	}
-	if _, err := targetAt(t, "http://127.0.0.1:1/", time.Second).ask(t.Context(), "Bearer a"); err == nil || failure(err) != measure.Connection {
-		t.Errorf("nobody listens, and: %v", err)
-	}
-	if n := astray.Load(); n != 0 {
-		t.Errorf("%d requests followed the redirect", n)
+}
+
+func TestAskInTime(t *testing.T) {
+	url := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	if _, err := targetAt(t, url, 10*time.Millisecond).Status(t.Context(), Request{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it hangs, and: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := targetAt(t, url+"/status", time.Minute).ask(ctx, "Bearer a"); !errors.Is(err, context.Canceled) {
+	if _, err := targetAt(t, url, time.Minute).Status(ctx, Request{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled, and: %v", err)
 	}
 }
