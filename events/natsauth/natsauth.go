@@ -21,6 +21,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
@@ -111,6 +112,29 @@ func (a *Authority) Operator() (string, error) {
 
 // Accounts returns every account, signed afresh; the system account is the first.
 func (a *Authority) Accounts() ([]Account, error) {
+	return a.sign(topology.Accounts(), a.account)
+}
+
+// LeafAccounts returns the accounts that a leaf node has, the system account first: those
+// of the roles that may connect there, of which each has no opening to others. What goes
+// through one is the hub's to pass on; on the leaf node it would end in an account that
+// nobody is in.
+func (a *Authority) LeafAccounts() ([]Account, error) {
+	var names []topology.Account
+	for _, r := range topology.Roles() {
+		if atLeaves(r) {
+			names = append(names, r.Account())
+		}
+	}
+	return a.sign(names, a.walled)
+}
+
+// atLeaves reports whether users of the role may connect to leaf nodes, and leaf nodes as
+// such a user.
+func atLeaves(r topology.Role) bool { return r == topology.Sidecar || r == topology.Subscriber }
+
+// sign gives the system account and those named.
+func (a *Authority) sign(names []topology.Account, account func(topology.Account) (Account, error)) ([]Account, error) {
 	id, err := a.system.PublicKey()
 	if err != nil {
 		return nil, fmt.Errorf("reading system account key: %w", err)
@@ -122,8 +146,8 @@ func (a *Authority) Accounts() ([]Account, error) {
 		return nil, err
 	}
 	list := []Account{{Name: claims.Name, ID: id, JWT: token}}
-	for _, name := range topology.Accounts() {
-		acc, err := a.account(name)
+	for _, name := range names {
+		acc, err := account(name)
 		if err != nil {
 			return nil, fmt.Errorf("signing account %s: %w", name, err)
 		}
@@ -132,13 +156,12 @@ func (a *Authority) Accounts() ([]Account, error) {
 	return list, nil
 }
 
+// account is one with its streams and its openings.
 func (a *Authority) account(name topology.Account) (Account, error) {
-	id, err := a.accounts[name].identity.PublicKey()
+	claims, err := a.claims(name)
 	if err != nil {
 		return Account{}, err
 	}
-	claims := jwt.NewAccountClaims(id)
-	claims.Name = string(name)
 	if name.HasJetStream() {
 		claims.Limits.JetStreamLimits = jwt.JetStreamLimits{
 			MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit,
@@ -146,24 +169,48 @@ func (a *Authority) account(name topology.Account) (Account, error) {
 		}
 	}
 	claims.Exports = a.exports(name)
-	if claims.Imports, err = a.imports(name, id); err != nil {
+	if claims.Imports, err = a.imports(name, claims.Subject); err != nil {
 		return Account{}, err
 	}
+	return a.signed(claims)
+}
+
+// walled is one that nothing leads out of.
+func (a *Authority) walled(name topology.Account) (Account, error) {
+	claims, err := a.claims(name)
+	if err != nil {
+		return Account{}, err
+	}
+	return a.signed(claims)
+}
+
+// claims name the account and whoever may sign its users.
+func (a *Authority) claims(name topology.Account) (*jwt.AccountClaims, error) {
+	id, err := a.accounts[name].identity.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	claims := jwt.NewAccountClaims(id)
+	claims.Name = string(name)
 	for _, r := range topology.Roles() {
 		if r.Account() != name {
 			continue
 		}
 		scope, err := a.scope(r)
 		if err != nil {
-			return Account{}, err
+			return nil, err
 		}
 		claims.SigningKeys.AddScopedSigner(scope)
 	}
+	return claims, nil
+}
+
+func (a *Authority) signed(claims *jwt.AccountClaims) (Account, error) {
 	token, err := encode(claims, a.operator)
 	if err != nil {
 		return Account{}, err
 	}
-	return Account{Name: claims.Name, ID: id, JWT: token}, nil
+	return Account{Name: claims.Name, ID: claims.Subject, JWT: token}, nil
 }
 
 // scope is the template that every user signed by the role's signer gets.
@@ -178,6 +225,10 @@ func (a *Authority) scope(r topology.Role) (*jwt.UserScope, error) {
 	scope.Template.Pub.Allow.Add(allowed.Publish...)
 	scope.Template.Sub.Allow.Add(allowed.Subscribe...)
 	scope.Template.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard, jwt.ConnectionTypeInProcess)
+	if atLeaves(r) {
+		// A leaf node connects once for many of them, with the rights of one.
+		scope.Template.AllowedConnectionTypes.Add(jwt.ConnectionTypeLeafnode)
+	}
 	return scope, nil
 }
 
@@ -322,4 +373,35 @@ func parseSeed(file []byte, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
 		return nil, errors.New("not a seed of the kind expected")
 	}
 	return nkeys.FromSeed(seed)
+}
+
+// Configuration is what a nats-server is told to trust the authority: the operator, its
+// accounts, and nobody else, as lines of a server's configuration file. It holds no
+// secret, and every server of a cluster has the same.
+func (a *Authority) Configuration() (string, error) { return a.configuration(a.Accounts()) }
+
+// LeafConfiguration is the same for a leaf node.
+func (a *Authority) LeafConfiguration() (string, error) { return a.configuration(a.LeafAccounts()) }
+
+func (a *Authority) configuration(accounts []Account, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	operator, err := a.Operator()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "operator: %q\nsystem_account: %q\nresolver: MEMORY\nresolver_preload: {\n", operator, accounts[0].ID)
+	for _, account := range accounts {
+		fmt.Fprintf(&b, "  # %s\n  %s: %q\n", account.Name, account.ID, account.JWT)
+	}
+	b.WriteString("}\n# Leaf nodes pass on what these ask JetStream, which servers deny them otherwise.\ndefault_js_domain: {\n")
+	for _, account := range accounts {
+		if r, err := topology.ParseRole(account.Name); err == nil && atLeaves(r) {
+			fmt.Fprintf(&b, "  %s: \"\"\n", account.ID)
+		}
+	}
+	b.WriteString("}\n")
+	return b.String(), nil
 }

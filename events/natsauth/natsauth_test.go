@@ -297,3 +297,47 @@ func TestAuthorityDoesNotPrintSeeds(t *testing.T) {
 		}
 	}
 }
+
+// What a server is told names every account and no secret; what a leaf node is told names
+// those of whoever connects there, and nothing leads out of them.
+func TestConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	a := load(t, dir)
+	hub, err := a.Configuration()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := a.LeafConfiguration()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seeds, err := filepath.Glob(filepath.Join(dir, "*.nk"))
+	if err != nil || len(seeds) == 0 {
+		t.Fatalf("%v, %v", seeds, err)
+	}
+	for _, path := range seeds {
+		seed, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(hub+leaf, strings.TrimSpace(string(seed))) {
+			t.Errorf("the seed in %s is part of it", path)
+		}
+	}
+	atLeaves := map[string]bool{"system": true, "sidecar": true, "subscriber": true}
+	for name, id := range ids(t, a) {
+		if !strings.Contains(hub, id) || strings.Contains(leaf, id+": \"ey") != atLeaves[name] {
+			t.Errorf("account %s: at the hub %t, at a leaf node %t", name, strings.Contains(hub, id), strings.Contains(leaf, id))
+		}
+	}
+	accounts, err := a.LeafAccounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, account := range accounts {
+		claims, err := jwt.DecodeAccountClaims(account.JWT)
+		if err != nil || len(claims.Imports)+len(claims.Exports) != 0 {
+			t.Errorf("account %s leads elsewhere: %v, %v", account.Name, claims, err)
+		}
+	}
+}

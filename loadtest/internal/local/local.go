@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/revocast/revocast/loadtest/internal/issuer"
@@ -25,6 +26,8 @@ type Config struct {
 	Bin string
 	// Sidecars is how many there are at first.
 	Sidecars int
+	// Broker is what carries the events.
+	Broker Broker
 	// IssuerFlags and SidecarFlags are added to those of every issuer and sidecar.
 	IssuerFlags, SidecarFlags []string
 }
@@ -34,8 +37,9 @@ type Config struct {
 type System struct {
 	*stack.Stack
 
-	dir    string
-	issuer *issuer.Issuer
+	dir     string
+	brokers brokers
+	issuer  *issuer.Issuer
 }
 
 const (
@@ -59,11 +63,19 @@ func Start(ctx context.Context, cfg Config) (_ *System, err error) {
 	}()
 	starting, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
+	if cfg.Broker.Nodes > 0 {
+		if err := s.brokers.start(starting, stack.Dir(s.dir), cfg.Bin, cfg.Broker); err != nil {
+			return nil, err
+		}
+	}
 	// All load comes from one address, and mostly for one user.
-	unthrottled := []string{"--throttle-login", "off", "--throttle-user", "off", "--throttle-address", "off", "--throttle-refresh", "off"}
+	flags := []string{"--throttle-login", "off", "--throttle-user", "off", "--throttle-address", "off", "--throttle-refresh", "off"}
+	if cfg.Broker.Nodes > 1 {
+		flags = append(flags, "--replicas", strconv.Itoa(cfg.Broker.Nodes))
+	}
 	if s.Stack, err = stack.Start(starting, stack.Config{
-		Dir: s.dir, BinDir: cfg.Bin, Sidecars: cfg.Sidecars,
-		IssuerFlags: append(unthrottled, cfg.IssuerFlags...), SidecarFlags: cfg.SidecarFlags,
+		Dir: s.dir, BinDir: cfg.Bin, Sidecars: cfg.Sidecars, BrokerURL: s.brokers.url(),
+		IssuerFlags: append(flags, cfg.IssuerFlags...), SidecarFlags: cfg.SidecarFlags,
 	}); err != nil {
 		return nil, err
 	}
@@ -111,7 +123,7 @@ func (s *System) end() error {
 	if s.Stack != nil {
 		err = s.Stack.Stop(ctx)
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, s.brokers.stop(ctx), os.RemoveAll(s.dir))
 }
 
 // Grants opens as many sessions, and says how long the first access token to expire is
