@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -115,7 +117,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 2 {
+	if err != nil || len(files) != 3 {
 		t.Fatalf("%v, %v", files, err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "verify.txt"))
@@ -135,6 +137,28 @@ func TestWrite(t *testing.T) {
 	}
 	if err := r.Write(filepath.Join(dir, "nowhere")); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "verify.json") {
 		t.Errorf("writing nowhere: %v", err)
+	}
+}
+
+// One figure that is no number does not cost the others.
+func TestNoNumbers(t *testing.T) {
+	r := report.Result{
+		Scenario: "verify", Began: noon, Tables: []report.Table{{Name: "requests", Of: "front"}},
+		Plots: []report.Plot{{Name: "Latency", Shape: report.Line, Series: []report.Series{{Name: "a", X: []float64{1, 2, 3}, Y: []float64{4, math.NaN(), 6}}}}},
+	}
+	r.Tables[0].Set("a", report.Column{Name: "x"}, 1, math.NaN(), 2)
+	r.Tables[0].Set("a", report.Column{Name: "y"}, math.Inf(1))
+	before := fmt.Sprint(r)
+	text, err := r.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := report.Parse(text)
+	if err != nil || !reflect.DeepEqual(got.Tables[0].Rows[0].Values, [][]float64{{1, 2}, {}}) || !reflect.DeepEqual(got.Plots[0].Series[0].Y, []float64{4, 6}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if fmt.Sprint(r) != before {
+		t.Error("the result was changed")
 	}
 }
 

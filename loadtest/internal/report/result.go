@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -89,6 +90,14 @@ type Axis struct {
 	Log bool `json:"log,omitempty"`
 }
 
+// String is the axis's label with its unit.
+func (a Axis) String() string {
+	if a.Unit == "" {
+		return a.Label
+	}
+	return a.Label + " (" + a.Unit + ")"
+}
+
 // Shape is how the points of a series are joined.
 type Shape string
 
@@ -133,14 +142,44 @@ func (r Result) Missed() []measure.Verdict {
 	return slices.DeleteFunc(slices.Clone(r.Verdicts), func(v measure.Verdict) bool { return v.Kept })
 }
 
-// JSON is the result for programs, with a newline at its end.
+// JSON is the result for programs, with a newline at its end. Values that are no numbers
+// are left out, as JSON has none for them.
 func (r Result) JSON() ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false) // p99<5ms shall read as what was asked for
-	if err := encoder.Encode(r); err != nil {
+	if err := encoder.Encode(r.finite()); err != nil {
 		return nil, fmt.Errorf("encoding the result: %w", err)
 	}
 	return text.Bytes(), nil
+}
+
+// finite is a copy without values that are no numbers.
+func (r Result) finite() Result {
+	unfit := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+	r.Tables, r.Plots = slices.Clone(r.Tables), slices.Clone(r.Plots)
+	for n := range r.Tables {
+		t := &r.Tables[n]
+		t.Rows = slices.Clone(t.Rows)
+		for m := range t.Rows {
+			t.Rows[m].Values = slices.Clone(t.Rows[m].Values)
+			for c, values := range t.Rows[m].Values {
+				t.Rows[m].Values[c] = slices.DeleteFunc(slices.Clone(values), unfit)
+			}
+		}
+	}
+	for n := range r.Plots {
+		p := &r.Plots[n]
+		p.Series = slices.Clone(p.Series)
+		for m, s := range p.Series {
+			p.Series[m].X, p.Series[m].Y = nil, nil
+			for i := range min(len(s.X), len(s.Y)) {
+				if !unfit(s.X[i]) && !unfit(s.Y[i]) {
+					p.Series[m].X, p.Series[m].Y = append(p.Series[m].X, s.X[i]), append(p.Series[m].Y, s.Y[i])
+				}
+			}
+		}
+	}
+	return r
 }
