@@ -38,10 +38,12 @@ type Streams struct {
 // grammar is the command line: kong reads the tags.
 type grammar struct {
 	Output  string           `short:"o" enum:"table,json" default:"table" placeholder:"table|json" help:"How to print the result: table or json."`
-	Out     string           `placeholder:"DIR" help:"Write the result into this directory too, as JSON and as text."`
+	Out     string           `placeholder:"DIR" help:"Write the result into this directory too: JSON, text, benchstat's format, and report.html of all results there."`
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 
 	Verify verifyCommand `cmd:"" help:"Ask a sidecar's forward-auth whether tokens pass, at a steady rate."`
+	Report reportCommand `cmd:"" help:"Show results again, runs that repeat one another as samples of one, and make the page of them."`
+	Diff   diffCommand   `cmd:"" help:"Compare the results of two runs."`
 }
 
 const description = `Measures Revocast under load: requests arrive at moments drawn beforehand, whether or not the answers keep up, and latency counts from those moments.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/revocast/revocast/loadtest/internal/measure"
 	"github.com/revocast/revocast/loadtest/internal/report"
+	"github.com/revocast/revocast/loadtest/internal/report/page"
 )
 
 // running is one run of a scenario's command: what all of them have in common.
@@ -81,9 +82,38 @@ func (r running) present(result report.Result) error {
 		_, err = r.Streams.Out.Write(text)
 	}
 	if r.grammar.Out != "" {
-		err = errors.Join(err, result.Write(r.grammar.Out))
+		err = errors.Join(err, keep(r.grammar.Out, result))
 	}
 	return err
+}
+
+// keep writes the result into dir, and makes the page of all results there anew. What
+// dir does not take is put elsewhere.
+func keep(dir string, result report.Result) error {
+	if err := result.Write(dir); err != nil {
+		return errors.Join(err, keepElsewhere(result))
+	}
+	results, err := report.ReadDir(dir)
+	if len(results) == 0 {
+		return err
+	}
+	if wrong := page.Write(dir, results); wrong != nil {
+		err = errors.Join(err, wrong, fmt.Errorf("the results are there; loadtest report %s makes the page of them", dir))
+	}
+	return err
+}
+
+// keepElsewhere writes the result into a new directory for temporary files, and says
+// where that is.
+func keepElsewhere(result report.Result) error {
+	dir, err := os.MkdirTemp("", "loadtest-")
+	if err == nil {
+		err = result.Write(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the result elsewhere: %w", err)
+	}
+	return fmt.Errorf("the result is in %s instead", dir)
 }
 
 // judge turns what is wrong with a result into the error it exits with.
