@@ -41,7 +41,7 @@ type grammar struct {
 	Out     string           `placeholder:"DIR" help:"Write the result into this directory too: JSON, text, benchstat's format, and report.html of all results there."`
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 
-	Verify verifyCommand `cmd:"" help:"Ask a sidecar's forward-auth whether tokens pass, at a steady rate."`
+	Verify verifyCommand `cmd:"" help:"Ask whether tokens pass, in every way that a sidecar can be asked, at a steady rate or as fast as it answers."`
 	Report reportCommand `cmd:"" help:"Show results again, runs that repeat one another as samples of one, and make the page of them."`
 	Diff   diffCommand   `cmd:"" help:"Compare the results of two runs."`
 }
@@ -67,6 +67,7 @@ func Run(ctx context.Context, args []string, streams Streams, version string) in
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "target", Title: "What to ask:"},
+			{Key: "tokens", Title: "What to ask about:"},
 			{Key: "load", Title: "How much to ask:"},
 		}),
 		kong.Vars{"version": version},

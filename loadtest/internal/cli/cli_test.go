@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,14 +31,26 @@ func loadtest() {
 	os.Exit(status)
 }
 
-// sidecar answers as forward-auth does; tokens that begin with good pass.
+// sidecar answers as one does; tokens that begin with good pass, and with loose those
+// that begin with revoked.
 func sidecar(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.URL.Path != "/auth":
+	passes := func(token string) bool {
+		return strings.HasPrefix(token, "good") || r.URL.Query().Has("loose") && strings.HasPrefix(token, "revoked")
+	}
+	switch r.URL.Path {
+	case "/auth":
+		if !passes(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")) || len(r.Header.Get("Authorization")) > 4096 {
+			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	case "/introspect":
+		if id, secret, _ := r.BasicAuth(); id != "orders" || secret != "open-sesame" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"active":%t}`, passes(r.PostFormValue("token")))
+	default:
 		w.WriteHeader(http.StatusNotFound)
-	case !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer good"):
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-		w.WriteHeader(http.StatusUnauthorized)
 	}
 }
 

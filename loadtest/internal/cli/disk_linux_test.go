@@ -55,7 +55,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	t.Setenv("TMPDIR", t.TempDir())
 	status, out, complaints := run(t, disk)
-	if status != 1 || !strings.Contains(out, "forward-auth: ") || !strings.Contains(complaints, "verify.json: ") || !strings.Contains(complaints, "no space left on device") {
+	if status != 1 || !strings.Contains(out, "forward-auth, 200/s: ") || !strings.Contains(complaints, "verify.json: ") || !strings.Contains(complaints, "no space left on device") {
 		t.Errorf("%d, %s, %s", status, out, complaints)
 	}
 	instead := regexp.MustCompile(`the result is in (.*) instead`).FindStringSubmatch(complaints)
@@ -74,7 +74,7 @@ func TestDiskFull(t *testing.T) {
 func TestDiskAlmostFull(t *testing.T) {
 	disk := smallDisk(t, "64k")
 	status, out, complaints := run(t, disk)
-	if status != 1 || !strings.Contains(out, "forward-auth: ") || !strings.Contains(complaints, "report.html: ") || !strings.Contains(complaints, "loadtest report "+disk+" makes the page") {
+	if status != 1 || !strings.Contains(out, "forward-auth, 200/s: ") || !strings.Contains(complaints, "report.html: ") || !strings.Contains(complaints, "loadtest report "+disk+" makes the page") {
 		t.Errorf("%d, %s, %s", status, out, complaints)
 	}
 	if results, err := report.ReadDir(disk); err != nil || len(results) != 1 {

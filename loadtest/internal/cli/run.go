@@ -50,15 +50,39 @@ func (r running) watch(ctx context.Context, p report.Progress, recorder *measure
 	showing.Wait()
 }
 
+// judged is a case that is held against the objectives.
+type judged struct {
+	// row is its name; empty for the only one.
+	row     string
+	summary measure.Summary
+	// loop says that requests were due when there was somebody free for them, so that no
+	// limit on latencies means anything.
+	loop bool
+}
+
 // finish completes the result of a run, judges it by what was recorded, shows it and
 // keeps it. Its error says what is wrong with it.
 func (r running) finish(ctx context.Context, result report.Result, s measure.Summary, slo []measure.Objective) error {
+	return r.finishAll(ctx, result, slo, []judged{{summary: s}})
+}
+
+// finishAll is finish for several cases, each of which has to keep all objectives.
+func (r running) finishAll(ctx context.Context, result report.Result, slo []measure.Objective, cases []judged) error {
 	result.Scenario, result.Version, result.Machine = r.scenario, r.version, report.ThisMachine()
 	result.Seconds = time.Since(result.Began).Round(time.Millisecond).Seconds()
 	result.Began = result.Began.UTC().Truncate(time.Millisecond)
 	result.Interrupted = ctx.Err() != nil
-	for _, o := range withErrors(slo) {
-		result.Verdicts = append(result.Verdicts, o.Judge(s))
+	for _, c := range cases {
+		for _, o := range withErrors(slo) {
+			if c.loop && !o.OnErrors() {
+				continue
+			}
+			v := o.Judge(c.summary)
+			if c.row != "" {
+				v.Objective += " for " + c.row
+			}
+			result.Verdicts = append(result.Verdicts, v)
+		}
 	}
 	return errors.Join(r.present(result), judge(result))
 }
@@ -79,7 +103,9 @@ func (r running) present(result report.Result) error {
 		text, err = result.JSON()
 	}
 	if err == nil {
-		_, err = r.Streams.Out.Write(text)
+		if _, err = r.Streams.Out.Write(text); err != nil {
+			err = fmt.Errorf("printing the result: %w", err)
+		}
 	}
 	if r.grammar.Out != "" {
 		err = errors.Join(err, keep(r.grammar.Out, result))

@@ -3,6 +3,7 @@ package gen
 import (
 	"context"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +14,7 @@ import (
 // is longer than a sidecar takes to answer.
 type kernelAlarm struct {
 	file   *os.File
-	fd     int
+	raw    syscall.RawConn
 	disarm func() bool
 }
 
@@ -24,21 +25,34 @@ func newAlarm(ctx context.Context) alarm {
 	if err != nil {
 		return newTimerAlarm(ctx)
 	}
-	// Being non-blocking, it is read through the runtime's poller.
+	// Being non-blocking, it is waited for by the runtime's poller.
 	file := os.NewFile(uintptr(fd), "timer")
-	return kernelAlarm{file, fd, context.AfterFunc(ctx, func() {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		_ = file.Close() // nothing was written to it
+		return newTimerAlarm(ctx)
+	}
+	return kernelAlarm{file, raw, context.AfterFunc(ctx, func() {
 		_ = file.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed file
 	})}
 }
 
+// wait never reads the timer: that it can be read is all there is to know, and setting it
+// again takes that back. Reading would be two more calls of the kernel for each arrival.
 func (a kernelAlarm) wait(d time.Duration) bool {
-	at := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
-	if unix.TimerfdSettime(a.fd, 0, &at, nil) != nil {
-		time.Sleep(d) // cannot happen; an arrival must not be lost to it
-		return true
-	}
-	var expirations [8]byte
-	_, err := a.file.Read(expirations[:])
+	due := time.Now().Add(d)
+	err := a.raw.Read(func(fd uintptr) (over bool) {
+		left := time.Until(due)
+		if left <= 0 {
+			return true
+		}
+		at := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(left))}
+		if unix.TimerfdSettime(int(fd), 0, &at, nil) != nil {
+			time.Sleep(left) // cannot happen; an arrival must not be lost to it
+			return true
+		}
+		return false
+	})
 	return err == nil
 }
 

@@ -43,6 +43,8 @@ type Arrival struct {
 	Due time.Time
 	// Queued says that every worker was busy when it was due.
 	Queued bool
+	// Worker is who does it, counted from zero; none does two at a time.
+	Worker int
 }
 
 // Work is what arrivals ask for. Both methods are called by many goroutines.
@@ -70,11 +72,11 @@ func (p Plan) run(ctx context.Context, began time.Time, w Work, newAlarm func(co
 	interrupted := make(chan time.Time, 1)
 	disarm := context.AfterFunc(ctx, func() { interrupted <- time.Now() })
 	var workers sync.WaitGroup
-	for range p.Workers {
+	for n := range p.Workers {
 		workers.Go(func() {
 			alarm := newAlarm(ctx)
 			defer alarm.close()
-			serve(ctx, s, deadline, w, alarm)
+			serve(ctx, s, n, deadline, w, alarm)
 		})
 	}
 	workers.Wait()
@@ -85,13 +87,14 @@ func (p Plan) run(ctx context.Context, began time.Time, w Work, newAlarm func(co
 	s.rest(stopped, func(a Arrival) { w.Abandon(a, stopped) })
 }
 
-// serve is one worker.
-func serve(ctx context.Context, s *schedule, deadline time.Time, w Work, alarm alarm) {
+// serve is the n-th worker.
+func serve(ctx context.Context, s *schedule, n int, deadline time.Time, w Work, alarm alarm) {
 	for ctx.Err() == nil {
 		a, ok := s.next()
 		if !ok {
 			return
 		}
+		a.Worker = n
 		now := time.Now()
 		switch {
 		case now.Before(a.Due):

@@ -105,8 +105,8 @@ func TestEveryArrivalOnce(t *testing.T) {
 			rt.Fatalf("%d of %d arrivals", len(got), due)
 		}
 		for i, a := range w.done {
-			if w.waited[i] < 0 || a.Queued != (w.waited[i] > 0) {
-				rt.Fatalf("arrival %d started %s after it was due, queued: %t", a.N, w.waited[i], a.Queued)
+			if w.waited[i] < 0 || a.Queued != (w.waited[i] > 0) || a.Worker < 0 || a.Worker >= p.Workers {
+				rt.Fatalf("arrival %d started %s after it was due, by worker %d, queued: %t", a.N, w.waited[i], a.Worker, a.Queued)
 			}
 		}
 	})

@@ -142,18 +142,23 @@ func TestEverythingIsAccountedFor(t *testing.T) {
 		r := measure.New(noon)
 		n := rapid.IntRange(0, 50).Draw(rt, "n")
 		for range n {
+			worker := rapid.IntRange(0, 100).Draw(rt, "worker")
 			waited := time.Duration(rapid.Int64Range(-1, int64(time.Hour)).Draw(rt, "waited"))
 			served := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "served"))
+			var one measure.Sample
 			switch rapid.IntRange(0, 3).Draw(rt, "outcome") {
 			case 0:
-				r.Record(answered(rapid.SampledFrom([]int{200, 401, 503}).Draw(rt, "status"), waited, served))
+				one = answered(rapid.SampledFrom([]int{200, 401, 503}).Draw(rt, "status"), waited, served)
 			case 1:
-				r.Record(failed(measure.Timeout, waited, served))
+				one = failed(measure.Timeout, waited, served)
 			case 2:
-				r.Record(failed(measure.Connection, waited, served))
+				one = failed(measure.Connection, waited, served)
 			case 3:
 				r.Abandon(noon, after(waited))
+				continue
 			}
+			one.Worker = worker
+			r.Record(one)
 		}
 		s := r.Summary()
 		if s.Due != int64(n) || s.Due != s.Answered+s.Failures[measure.Timeout]+s.Failures[measure.Connection]+s.Unstarted {

@@ -59,7 +59,8 @@ func (r *Result) Tell(row string, s measure.Summary) {
 		r.Remark("%s: the first failure was: %s", row, s.FirstFailure)
 	}
 	if s.Saturated() {
-		r.Remark("%s: the client was saturated: it started requests late though a connection was free. Part of these latencies is its own; send less, or give it more CPU.", row)
+		r.Remark("%s: the client was saturated.", row)
+		r.Remark("A saturated client started requests late though a connection was free. Part of those latencies is its own; send less, or give it more CPU.")
 	}
 }
 

@@ -1,4 +1,4 @@
-package scenario
+package token
 
 import (
 	"errors"
@@ -9,24 +9,30 @@ import (
 	"testing/iotest"
 )
 
-func TestReadTokens(t *testing.T) {
+func TestRead(t *testing.T) {
 	long := strings.Repeat("a", maxToken-1)
 	for text, want := range map[string][]string{
-		"a.b.c":                  {"Bearer a.b.c"},
-		"a.b.c\n":                {"Bearer a.b.c"},
-		"aA0-._~+/==\nb":         {"Bearer aA0-._~+/==", "Bearer b"},
-		"a\nb\na\n":              {"Bearer a", "Bearer b", "Bearer a"},
-		long + "\nb\n":           {"Bearer " + long, "Bearer b"},
-		strings.Repeat("z\n", 3): {"Bearer z", "Bearer z", "Bearer z"},
+		"a.b.c":                  {"a.b.c"},
+		"a.b.c\n":                {"a.b.c"},
+		"aA0-._~+/==\nb":         {"aA0-._~+/==", "b"},
+		"a\nb\na\n":              {"a", "b", "a"},
+		long + "\nb\n":           {long, "b"},
+		strings.Repeat("z\n", 3): {"z", "z", "z"},
 	} {
-		got, err := ReadTokens(strings.NewReader(text))
-		if err != nil || fmt.Sprint(got.authorization) != fmt.Sprint(want) {
-			t.Errorf("%.40q: %v, %v", text, got.authorization, err)
+		got, err := Read(strings.NewReader(text))
+		if err != nil || len(got) != len(want) {
+			t.Errorf("%.40q: %d, %v", text, len(got), err)
+			continue
+		}
+		for i, token := range got {
+			if token.Raw() != want[i] || token.Authorization() != "Bearer "+want[i] {
+				t.Errorf("%.40q: %.40q, %.40q", text, token.Raw(), token.Authorization())
+			}
 		}
 	}
 }
 
-func TestReadTokensRefuses(t *testing.T) {
+func TestReadRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ text, says string }{
 		"nothing":         {"", "none"},
 		"a blank line":    {"hunter2\n\nhunter2\n", "number 2"},
@@ -41,7 +47,7 @@ func TestReadTokensRefuses(t *testing.T) {
 		"a long line":     {"hunter2\n" + strings.Repeat("hunter2", maxToken/7+1), "number 2 is longer"},
 		"too many tokens": {strings.Repeat("a\n", maxTokens+1), "more than 1000000"},
 	} {
-		_, err := ReadTokens(strings.NewReader(c.text))
+		_, err := Read(strings.NewReader(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}
@@ -49,22 +55,22 @@ func TestReadTokensRefuses(t *testing.T) {
 			t.Errorf("%s: the error shows a token: %v", name, err)
 		}
 	}
-	if _, err := ReadTokens(iotest.ErrReader(io.ErrUnexpectedEOF)); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := Read(iotest.ErrReader(io.ErrUnexpectedEOF)); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a broken file: %v", err)
 	}
 }
 
 func TestTokensDoNotShow(t *testing.T) {
-	tokens, err := NewTokens([]string{"hunter2"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := Verify{Tokens: tokens}
+	token := New("hunter2")
+	holder := struct{ Token Token }{token}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-		for _, x := range []any{tokens, v} {
+		for _, x := range []any{token, &token, []Token{token}, holder} {
 			if text := fmt.Sprintf(format, x); strings.Contains(text, "hunter2") {
 				t.Errorf("%s shows %s", format, text)
 			}
 		}
+	}
+	if zero := (Token{}); zero.Raw() != "" || zero.Authorization() != "" {
+		t.Errorf("the zero token is %q", zero.Authorization())
 	}
 }
