@@ -42,6 +42,7 @@ type grammar struct {
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 
 	Verify verifyCommand `cmd:"" help:"Ask whether tokens pass, in every way that a sidecar can be asked, at a steady rate or as fast as it answers."`
+	Issue  issueCommand  `cmd:"" help:"Log in, refresh and revoke at issuers, and ask every session in the end whether that is true."`
 	Report reportCommand `cmd:"" help:"Show results again, runs that repeat one another as samples of one, and make the page of them."`
 	Diff   diffCommand   `cmd:"" help:"Compare the results of two runs."`
 }
@@ -52,6 +53,7 @@ Start here:
 
   loadtest verify --local                      a stack of its own, on this machine
   loadtest verify --url URL < tokens           a sidecar that runs already
+  loadtest issue                               logins, refreshes, revocations
 
 Every flag can be set by the environment too: --rate is REVOCAST_RATE.
 Tokens come from a file or standard input, never from arguments.`

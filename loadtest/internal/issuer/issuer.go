@@ -35,6 +35,8 @@ type RefusedError struct {
 	// Code is the error code of the answer (RFC 6749 section 5.2) or the title of its
 	// problem (RFC 9457); empty if it has neither.
 	Code string
+	// Outcome is what a refresh came to, such as "reuse"; empty if that is not said.
+	Outcome string
 }
 
 // Error implements error.
@@ -43,6 +45,16 @@ func (r *RefusedError) Error() string {
 		return fmt.Sprintf("refused with %d %s", r.Status, http.StatusText(r.Status))
 	}
 	return fmt.Sprintf("refused with %d %s: %s", r.Status, http.StatusText(r.Status), r.Code)
+}
+
+// Over reports that the token presented is good for nothing any more: its session has
+// ended.
+func (r *RefusedError) Over() bool { return r.Code == "invalid_grant" }
+
+// Decided reports that asking again gives the same answer. Otherwise the issuer could not
+// tell, or would not now.
+func (r *RefusedError) Decided() bool {
+	return r.Status < http.StatusInternalServerError && r.Status != http.StatusTooManyRequests
 }
 
 // Login is who logs in, by which client.
@@ -55,6 +67,10 @@ type Grant struct {
 	Access, Refresh, Session string
 	// Lifetime is how long the access token is good for, from when it was answered.
 	Lifetime time.Duration
+	// Outcome is what a refresh came to, as the issuer calls it: "rotated", or
+	// "concurrent" where the token had been used a moment ago and the same successor was
+	// given again. Empty for a login.
+	Outcome string
 }
 
 // String implements [fmt.Stringer].
@@ -80,6 +96,22 @@ func (i *Issuer) Refresh(ctx context.Context, client, token string) (Grant, erro
 	})
 }
 
+// LogOut revokes a refresh token of the client, and so its session (RFC 7009). It returns
+// once that is acknowledged.
+func (i *Issuer) LogOut(ctx context.Context, client, token string) error {
+	form := url.Values{"client_id": {client}, "token": {token}, "token_type_hint": {"refresh_token"}}
+	a, err := i.Public.Ask(ctx, target.Request{
+		Method: http.MethodPost, Path: "/oauth/revoke", Type: "application/x-www-form-urlencoded", Body: []byte(form.Encode()),
+	})
+	if err == nil && a.Status != http.StatusOK {
+		err = refused(a)
+	}
+	if err != nil {
+		return fmt.Errorf("logging out at %s: %w", i.Public.URL(), err)
+	}
+	return nil
+}
+
 func grant(ctx context.Context, what string, t *target.Target, q target.Request) (Grant, error) {
 	var says struct {
 		AccessToken  string `json:"access_token"`
@@ -87,13 +119,17 @@ func grant(ctx context.Context, what string, t *target.Target, q target.Request)
 		SessionID    string `json:"session_id"`
 		ExpiresIn    int64  `json:"expires_in"`
 	}
-	if err := ask(ctx, t, q, http.StatusOK, &says); err != nil {
+	header, err := ask(ctx, t, q, http.StatusOK, &says)
+	if err != nil {
 		return Grant{}, fmt.Errorf("%s at %s: %w", what, t.URL(), err)
 	}
 	if says.AccessToken == "" || says.ExpiresIn <= 0 {
 		return Grant{}, fmt.Errorf("%s at %s: %w", what, t.URL(), errAnswer)
 	}
-	return Grant{says.AccessToken, says.RefreshToken, says.SessionID, time.Duration(says.ExpiresIn) * time.Second}, nil
+	return Grant{
+		Access: says.AccessToken, Refresh: says.RefreshToken, Session: says.SessionID,
+		Lifetime: time.Duration(says.ExpiresIn) * time.Second, Outcome: header.Get(outcome),
+	}, nil
 }
 
 // Revocation is what an operator revokes.
@@ -121,7 +157,7 @@ func (i *Issuer) Revoke(ctx context.Context, r Revocation) (Receipt, error) {
 	var receipt Receipt
 	body, err := json.Marshal(r)
 	if err == nil {
-		err = ask(ctx, i.Admin, target.Request{
+		_, err = ask(ctx, i.Admin, target.Request{
 			Method: http.MethodPost, Path: "/admin/v1/revocations", Authorization: "Bearer " + i.Operator, Type: "application/json", Body: body,
 		}, http.StatusCreated, &receipt)
 	}
@@ -133,23 +169,30 @@ func (i *Issuer) Revoke(ctx context.Context, r Revocation) (Receipt, error) {
 
 var errAnswer = errors.New("the answer is not what an issuer says")
 
+// outcome is the field of an answer that says what a refresh came to.
+const outcome = "X-Revocast-Refresh"
+
 // ask wants an answer of that status, in JSON.
-func ask(ctx context.Context, t *target.Target, q target.Request, want int, says any) error {
+func ask(ctx context.Context, t *target.Target, q target.Request, want int, says any) (http.Header, error) {
 	a, err := t.Ask(ctx, q)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if a.Status != want {
-		var problem struct {
-			Error string `json:"error"`
-			Title string `json:"title"`
-		}
-		_ = json.Unmarshal(a.Body, &problem) // what is not JSON has no code
-		return &RefusedError{a.Status, cmp.Or(problem.Error, problem.Title)}
+		return nil, refused(a)
 	}
 	// The decoder's report could repeat a part of a token.
 	if json.Unmarshal(a.Body, says) != nil {
-		return errAnswer
+		return nil, errAnswer
 	}
-	return nil
+	return a.Header, nil
+}
+
+func refused(a target.Answer) error {
+	var problem struct {
+		Error string `json:"error"`
+		Title string `json:"title"`
+	}
+	_ = json.Unmarshal(a.Body, &problem) // what is not JSON has no code
+	return &RefusedError{Status: a.Status, Code: cmp.Or(problem.Error, problem.Title), Outcome: a.Header.Get(outcome)}
 }

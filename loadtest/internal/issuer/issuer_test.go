@@ -22,6 +22,7 @@ func at(t *testing.T, status int, body string) (i *issuer.Issuer, asked func() s
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body) // what is missing shows in the comparison
 		last = fmt.Sprintf("%s %s %s %s", r.Method, r.URL.Path, r.Header.Get("Authorization"), text)
+		w.Header().Set("X-Revocast-Refresh", "told")
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	}))
@@ -39,7 +40,7 @@ const granted = `{"access_token":"a.b.c","refresh_token":"r","session_id":"s","e
 func TestGrants(t *testing.T) {
 	i, asked := at(t, http.StatusOK, granted)
 	g, err := i.LogIn(t.Context(), issuer.Login{Username: "u", Password: "p", Client: "c"})
-	if want := (issuer.Grant{Access: "a.b.c", Refresh: "r", Session: "s", Lifetime: 5 * time.Minute}); err != nil || g != want {
+	if want := (issuer.Grant{Access: "a.b.c", Refresh: "r", Session: "s", Lifetime: 5 * time.Minute, Outcome: "told"}); err != nil || g != want {
 		t.Errorf("%#v, %v", g, err)
 	}
 	if got := asked(); got != `POST /v1/login  {"client_id":"c","password":"p","username":"u"}` {
@@ -67,11 +68,25 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+func TestLogOut(t *testing.T) {
+	i, asked := at(t, http.StatusOK, "")
+	if err := i.LogOut(t.Context(), "c", "r+"); err != nil {
+		t.Error(err)
+	}
+	if got := asked(); got != "POST /oauth/revoke  client_id=c&token=r%2B&token_type_hint=refresh_token" {
+		t.Error(got)
+	}
+	i, _ = at(t, http.StatusServiceUnavailable, "")
+	if err := i.LogOut(t.Context(), "c", "r"); err == nil || !strings.HasSuffix(err.Error(), "503 Service Unavailable") {
+		t.Errorf("%v", err)
+	}
+}
+
 // What is refused says why; what makes no sense does not repeat a token.
 func TestRefused(t *testing.T) {
 	i, _ := at(t, http.StatusBadRequest, `{"error":"invalid_grant"}`)
 	_, err := i.Refresh(t.Context(), "c", "r")
-	if r, ok := errors.AsType[*issuer.RefusedError](err); !ok || r.Status != http.StatusBadRequest || r.Code != "invalid_grant" {
+	if r, ok := errors.AsType[*issuer.RefusedError](err); !ok || r.Status != http.StatusBadRequest || r.Code != "invalid_grant" || r.Outcome != "told" || !r.Over() || !r.Decided() {
 		t.Errorf("%v", err)
 	}
 	i, _ = at(t, http.StatusUnauthorized, `{"title":"Unauthorized"}`)
@@ -80,6 +95,9 @@ func TestRefused(t *testing.T) {
 	}
 	i, _ = at(t, http.StatusBadGateway, "no json")
 	if _, err = i.Revoke(t.Context(), issuer.Revocation{Kind: "all"}); err == nil || !strings.HasSuffix(err.Error(), "502 Bad Gateway") {
+		t.Errorf("%v", err)
+	}
+	if r, ok := errors.AsType[*issuer.RefusedError](err); !ok || r.Over() || r.Decided() {
 		t.Errorf("%v", err)
 	}
 	for _, body := range []string{"", "{}", `{"access_token":"a.b.c"}`, `{"access_token":"a.b.c","expires_in":"secret"}`} {

@@ -120,6 +120,7 @@ type Request struct {
 // Answer is what came back, to the end.
 type Answer struct {
 	Status int
+	Header http.Header
 	Body   []byte
 }
 
@@ -127,16 +128,17 @@ type Answer struct {
 // again. No status is an error.
 func (t *Target) Ask(ctx context.Context, q Request) (Answer, error) {
 	var body bytes.Buffer
-	status, err := t.send(ctx, q, &body)
-	return Answer{status, body.Bytes()}, err
+	status, header, err := t.send(ctx, q, &body)
+	return Answer{status, header, body.Bytes()}, err
 }
 
 // Status is Ask for whom the body does not matter.
 func (t *Target) Status(ctx context.Context, q Request) (int, error) {
-	return t.send(ctx, q, io.Discard)
+	status, _, err := t.send(ctx, q, io.Discard)
+	return status, err
 }
 
-func (t *Target) send(ctx context.Context, q Request, body io.Writer) (int, error) {
+func (t *Target) send(ctx context.Context, q Request, body io.Writer) (int, http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	r := (&http.Request{
@@ -157,11 +159,11 @@ func (t *Target) send(ctx context.Context, q Request, body io.Writer) (int, erro
 	}
 	answer, err := t.transport.RoundTrip(r)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	n, err := io.Copy(body, io.LimitReader(answer.Body, maxAnswer+1))
 	if err == nil && n > maxAnswer {
 		err = errLarge
 	}
-	return answer.StatusCode, errors.Join(err, answer.Body.Close())
+	return answer.StatusCode, answer.Header, errors.Join(err, answer.Body.Close())
 }
