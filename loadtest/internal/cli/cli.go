@@ -42,6 +42,7 @@ type grammar struct {
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 
 	Verify verifyCommand `cmd:"" help:"Ask whether tokens pass, in every way that a sidecar can be asked, at a steady rate or as fast as it answers."`
+	Soak   soakCommand   `cmd:"" help:"Keep a local system under a mixed load for hours and see whether anything grows."`
 }
 
 const description = `Measures Revocast under load: requests arrive at moments drawn beforehand, whether or not the answers keep up, and latency counts from those moments.
@@ -50,6 +51,7 @@ Start here:
 
   loadtest verify --local                      a stack of its own, on this machine
   loadtest verify --url URL < tokens           a sidecar that runs already
+  loadtest soak                                an hour of everything
 
 Every flag can be set by the environment too: --rate is REVOCAST_RATE.
 Tokens come from a file or standard input, never from arguments.`
