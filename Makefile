@@ -90,9 +90,10 @@ bench: ## run the quick Go benchmarks, as benchstat reads them (BENCH=regexp COU
 benchstat: $(BENCHSTAT) ## compare two saved runs of make bench (OLD=file NEW=file)
 	@$(BENCHSTAT) $(OLD) $(NEW)
 
+# quick takes a few minutes; full repeats every case five times.
 .PHONY: loadtest
-loadtest: build ## load a stack of its own on this machine; results in loadtest/out
-	@exec bin/loadtest verify --local --rate 1000 --duration 10s --out loadtest/out
+loadtest: build ## load systems of its own on this machine; report in loadtest/out (PROFILE=full: for hours)
+	@scripts/loadtest.sh '$(or $(PROFILE),quick)' loadtest/out
 
 .PHONY: keycloak
 keycloak: ## run the tests beside a real Keycloak, which is fetched first (JDK of 17, 21 or 25)

@@ -163,3 +163,34 @@ func TestLoadtestStopsWhatItStarted(t *testing.T) {
 		t.Errorf("interrupted before anything was sent: %v\n%s\n%s", err, text, said)
 	}
 }
+
+// Hours of everything, in seconds: nothing is wrong, and every server was looked at.
+func TestLoadtestSoak(t *testing.T) {
+	text, said, err := loadtest(t, "", "soak", "-o", "json", "--duration", "3s", "--every", "100ms", "--sessions", "5", "--sidecars", "2",
+		"--rate", "200", "--refreshes", "10", "--turnover", "5", "--timeout", "20s", "--max-exposure", "20s", "--max-growth", "10000%")
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, text, said)
+	}
+	var v verified
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.figures("verdicts")["verify"]; got["good"] == 0 || got["revoked"] == 0 || got["garbage"] == 0 || got["let through"] != 0 || got["turned away"] != 0 {
+		t.Errorf("%v", got)
+	}
+	for _, what := range []string{"verify", "refresh", "log in", "revoke"} {
+		if got := v.figures("requests")[what]; got["answered"] == 0 || got["errors"] != 0 {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	for _, quantity := range []string{"memory", "disk", "open files", "goroutines", "heap"} {
+		for _, server := range []string{"issuer", "sidecar-1", "sidecar-2"} {
+			if v.figures(quantity)[server]["end"] <= 0 {
+				t.Errorf("%s of %s: %v", quantity, server, v.figures(quantity)[server])
+			}
+		}
+	}
+	if v.figures("entries")["sidecar-2"]["end"] <= 0 {
+		t.Errorf("entries: %v", v.figures("entries"))
+	}
+}

@@ -43,6 +43,7 @@ type grammar struct {
 
 	Verify verifyCommand `cmd:"" help:"Ask whether tokens pass, in every way that a sidecar can be asked, at a steady rate or as fast as it answers."`
 	Issue  issueCommand  `cmd:"" help:"Log in, refresh and revoke at issuers, and ask every session in the end whether that is true."`
+	Soak   soakCommand   `cmd:"" help:"Keep a local system under a mixed load for hours and see whether anything grows."`
 	Report reportCommand `cmd:"" help:"Show results again, runs that repeat one another as samples of one, and make the page of them."`
 	Diff   diffCommand   `cmd:"" help:"Compare the results of two runs."`
 }
@@ -51,9 +52,10 @@ const description = `Measures Revocast under load: requests arrive at moments dr
 
 Start here:
 
-  loadtest verify --local                      a stack of its own, on this machine
+  loadtest verify --local                      a system of its own, on this machine
   loadtest verify --url URL < tokens           a sidecar that runs already
   loadtest issue                               logins, refreshes, revocations
+  loadtest soak                                an hour of everything
 
 Every flag can be set by the environment too: --rate is REVOCAST_RATE.
 Tokens come from a file or standard input, never from arguments.`

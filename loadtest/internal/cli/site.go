@@ -57,7 +57,7 @@ func (r issuing) site(ctx context.Context) (site, error) {
 
 // cluster reaches issuers that run already.
 func (r issuing) cluster() (site, error) {
-	password, err := line(r.PasswordFile)
+	password, err := firstLine(r.PasswordFile)
 	if err != nil {
 		return site{}, fmt.Errorf("reading the password: %w", err)
 	}
@@ -67,7 +67,7 @@ func (r issuing) cluster() (site, error) {
 	}
 	var operator string
 	if r.AdminURL != "" {
-		if operator, err = line(r.AdminTokenFile); err != nil {
+		if operator, err = firstLine(r.AdminTokenFile); err != nil {
 			return site{}, fmt.Errorf("reading the operator token: %w", err)
 		}
 	}
@@ -98,8 +98,8 @@ const maxLine = 4096
 
 var errLine = errors.New("want one line, of at most 4096 bytes")
 
-// line reads a file of one line.
-func line(path string) (string, error) {
+// firstLine reads a file of one line.
+func firstLine(path string) (string, error) {
 	content, err := os.ReadFile(path) //nolint:gosec // the file that was named
 	if err != nil {
 		return "", err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -207,14 +208,20 @@ type share float64
 
 // UnmarshalText reads a share such as 5% or 0.05.
 func (s *share) UnmarshalText(text []byte) error {
-	number, percent := strings.CutSuffix(string(text), "%")
-	n, err := strconv.ParseFloat(number, 64)
-	if percent {
-		n /= 100
-	}
-	if err != nil || !(n >= 0 && n <= 1) {
+	n, ok := readShare(string(text))
+	if !ok || n > 1 {
 		return fmt.Errorf("%q: want a share such as 5%% or 0.05", text)
 	}
 	*s = share(n)
 	return nil
+}
+
+// readShare reads what may be more than the whole.
+func readShare(text string) (float64, bool) {
+	number, percent := strings.CutSuffix(text, "%")
+	n, err := strconv.ParseFloat(number, 64)
+	if percent {
+		n /= 100
+	}
+	return n, err == nil && n >= 0 && !math.IsInf(n, 0)
 }

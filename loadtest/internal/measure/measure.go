@@ -260,19 +260,25 @@ type Within struct {
 	Share  float64
 }
 
-// Distribution gives the points at which the cumulative distribution changes, some
-// hundred at most, from the shortest time to the longest.
+// Distribution gives points of the cumulative distribution, by rising time and share:
+// every hundredth, and finer where few are left, to the longest of all.
 func (t Times) Distribution() []Within {
-	var points []Within
 	if t.Count() == 0 {
 		return nil
 	}
-	for _, b := range t.h.CumulativeDistribution() {
-		if n := len(points); n > 0 && points[n-1].Share == b.Quantile/100 {
-			continue
-		}
-		points = append(points, Within{min(time.Duration(b.ValueAt), t.Max()), b.Quantile / 100})
+	var points []Within
+	add := func(percent float64) {
+		points = append(points, Within{t.At(percent), percent / 100})
 	}
+	for percent := range 99 {
+		add(float64(percent))
+	}
+	for tail := 1.0; tail > 0.0001; tail /= 10 {
+		for left := 10.0; left > 1; left-- {
+			add(100 - tail*left/10)
+		}
+	}
+	add(100)
 	return points
 }
 

@@ -87,7 +87,7 @@ func New(cfg Config) (*Target, error) {
 		transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSHandshakeTimeout: cfg.Timeout, DisableCompression: true,
 			MaxConnsPerHost: cfg.Connections, MaxIdleConnsPerHost: cfg.Connections, IdleConnTimeout: time.Minute,
-			MaxResponseHeaderBytes: maxAnswer,
+			MaxResponseHeaderBytes: maxHead,
 		},
 	}, nil
 }
@@ -98,8 +98,11 @@ func (t *Target) Close() { t.transport.CloseIdleConnections() }
 // URL is what the load is sent to.
 func (t *Target) URL() string { return t.url.String() }
 
-// maxAnswer bounds the head and the body of an answer in bytes.
-const maxAnswer = 64 << 10
+// maxHead and maxAnswer bound the head and the body of an answer in bytes.
+const (
+	maxHead   = 64 << 10
+	maxAnswer = 1 << 20
+)
 
 var errLarge = fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 
