@@ -18,7 +18,7 @@ import (
 func loadtest(t *testing.T, interrupt string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "loadtest"), args...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)

@@ -43,7 +43,7 @@ type System struct {
 }
 
 const (
-	startWithin = time.Minute
+	startWithin = 2 * time.Minute
 	stopWithin  = 30 * time.Second
 	callWithin  = 30 * time.Second
 	callers     = 64

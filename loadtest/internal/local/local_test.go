@@ -51,7 +51,7 @@ func TestBrokers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			s, err := local.Start(ctx, local.Config{Bin: bin, Sidecars: 1, Broker: broker})
 			if err != nil {
@@ -66,7 +66,7 @@ func TestBrokers(t *testing.T) {
 				}
 			}()
 			for n, leaf := range s.Leaves() {
-				within, cancel := context.WithTimeout(ctx, 40*time.Second)
+				within, cancel := context.WithTimeout(ctx, 2*time.Minute)
 				defer cancel()
 				if _, err := s.AddSidecar(within, "--nats-url", leaf.URL(), "--id", fmt.Sprint("leaf-", n)); err != nil {
 					t.Fatal(err)
@@ -137,7 +137,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(time.Minute); !holds(); <-ticker.C {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); <-ticker.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}
